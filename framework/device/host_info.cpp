@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millet/device/host_info.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+
+#include "millet/host_device.hpp"
+
+namespace millet {
+
+namespace {
+
+HostIsa detect_host_isa() noexcept {
+#if MILLET_X86_TIERS
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return HostIsa::avx512;
+  }
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return HostIsa::avx2;
+#endif
+  return HostIsa::baseline;
+}
+
+std::string cpu_model() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    const auto colon = line.find(':');
+    if (line.starts_with("model name") && colon != std::string::npos) {
+      return line.substr(std::min(colon + 2, line.size()));
+    }
+  }
+  return "";
+}
+
+// The largest cache that the kernel lists for CPU 0.
+Index last_level_cache_bytes() {
+  Index largest = 0;
+  for (int index = 0; index < 8; ++index) {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size");
+    Index size = 0;
+    char unit = 0;
+    if (!(file >> size)) continue;
+    file >> unit;
+    if (unit == 'K') size *= 1024;
+    if (unit == 'M') size *= 1024 * 1024;
+    largest = std::max(largest, size);
+  }
+  return largest;
+}
+
+std::string architecture_name() {
+#if defined(__x86_64__)
+  switch (host_isa()) {
+    case HostIsa::avx512: return "x86-64-v4";
+    case HostIsa::avx2: return "x86-64-v3";
+    case HostIsa::baseline: return "x86-64";
+  }
+#elif defined(__aarch64__)
+  return "aarch64";
+#endif
+  return "host";
+}
+
+}  // namespace
+
+HostIsa host_isa() noexcept {
+  static const HostIsa isa = detect_host_isa();
+  return isa;
+}
+
+DeviceInfo host_device_info(Index threads, std::string runtime) {
+  DeviceInfo info;
+  info.name = cpu_model();
+  info.architecture = architecture_name();
+  info.compute_units = threads;
+  info.last_level_cache_bytes = last_level_cache_bytes();
+  info.memory_bytes = static_cast<Index>(sysconf(_SC_PHYS_PAGES)) * static_cast<Index>(sysconf(_SC_PAGE_SIZE));
+  info.runtime = std::move(runtime);
+  return info;
+}
+
+bool advise_huge_pages(void* data, Index bytes) noexcept {
+#if defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t page = 2 * 1024 * 1024;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(data) + static_cast<std::uintptr_t>(bytes)) / page * page;
+  return end > begin && madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE) == 0;
+#else
+  static_cast<void>(data), static_cast<void>(bytes);
+  return false;
+#endif
+}
+
+bool subnormals_are_honoured() noexcept {
+  volatile float smallest_normal = std::numeric_limits<float>::min();
+  volatile float half = smallest_normal * 0.5F;  // flush-to-zero would make this 0
+  volatile float doubled = half * 2.0F;          // denormals-are-zero would make this 0
+  return half != 0.0F && doubled == smallest_normal;
+}
+
+}  // namespace millet

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "millet/device/ceilings.hpp"
+#include "millet/device/device_info.hpp"
+
+namespace millet {
+
+/// The x86-64 level that code with run-time dispatch uses on this machine; `baseline` everywhere else.
+enum class HostIsa { baseline, avx2, avx512 };
+
+[[nodiscard]] constexpr std::string_view to_string(HostIsa isa) noexcept {
+  switch (isa) {
+    case HostIsa::baseline: return "baseline";
+    case HostIsa::avx2: return "avx2";
+    case HostIsa::avx512: return "avx512";
+  }
+  return "unknown_isa";
+}
+
+/// The widest level that this CPU and its operating system support. Asked once.
+[[nodiscard]] HostIsa host_isa() noexcept;
+
+/// This machine as seen by a backend that uses `threads` of its threads. What the system does not tell stays 0 or "".
+[[nodiscard]] DeviceInfo host_device_info(Index threads, std::string runtime);
+
+/// Read rates and the multiply-add peak of one thread of this machine, measured now in about `seconds` of time.
+///
+/// The read loop adds up every 64-byte line of a buffer of 2 MB pages (where the system grants them) with the widest
+/// vectors of host_isa(); footprints are 32 KiB, 1 MiB, half the last-level cache, and more than twice that cache.
+/// The FMA loop keeps enough independent accumulators in registers to fill the pipelines.
+[[nodiscard]] Ceilings measure_host_ceilings(double seconds = 1.0);
+
+/// Asks for 2 MB pages for the part of [data, data + bytes) that they can cover; before the first touch. Returns whether
+/// the system accepted the request.
+bool advise_huge_pages(void* data, Index bytes) noexcept;
+
+/// Whether subnormal f32 operands and results are treated as numbers by this thread (MXCSR's DAZ and FTZ are clear).
+[[nodiscard]] bool subnormals_are_honoured() noexcept;
+
+}  // namespace millet

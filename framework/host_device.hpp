@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The only place that knows which compiler pass or host architecture is at work.
+
+/// Marks a function that kernels call on the device and tests call on the host.
+#if defined(__CUDACC__) || defined(__HIP__)
+#define MILLET_HD __host__ __device__
+#else
+#define MILLET_HD
+#endif
+
+/// Inlining that a kernel's speed depends on (an ISA-specific caller must absorb the body to vectorize it).
+#if defined(__CUDACC__)
+#define MILLET_INLINE __forceinline__
+#else
+#define MILLET_INLINE inline __attribute__((always_inline))
+#endif
+
+/// MILLET_X86_TIERS: 1 where one host binary carries code for several x86-64 levels, chosen at run time. The function
+/// attributes keep the wider instructions inside the functions that carry them; compiling whole files with -mavx2
+/// would let the linker pick an AVX2 copy of a shared inline function for a machine that has none.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIP__)
+#define MILLET_X86_TIERS 1
+#define MILLET_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define MILLET_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#else
+#define MILLET_X86_TIERS 0
+#endif
