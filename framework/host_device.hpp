@@ -27,3 +27,12 @@
 #else
 #define MILLET_X86_TIERS 0
 #endif
+
+/// What the host's instruction set is called in records and tuned tables; x86-64 gets its level appended at run time.
+#if defined(__x86_64__)
+#define MILLET_HOST_ARCHITECTURE "x86-64"
+#elif defined(__aarch64__)
+#define MILLET_HOST_ARCHITECTURE "aarch64"
+#else
+#define MILLET_HOST_ARCHITECTURE "host"
+#endif

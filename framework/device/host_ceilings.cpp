@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "millet/device/host_info.hpp"
@@ -86,38 +89,50 @@ Loops loops_for(HostIsa isa) {
   return {read_baseline, fma_baseline, 4};
 }
 
-volatile std::uint64_t read_sink;
-volatile float fma_sink;
-
-// Median rate of passes over `footprint` bytes within the time; at least five passes.
-double read_rate(const Loops& loops, const std::byte* data, Index footprint, double seconds) {
-  // A sample of at least 4 MiB, so that the clock's resolution does not matter in the small caches.
-  const Index passes = std::max<Index>(1, (Index{4} << 20) / footprint);
-  std::vector<double> rates;
-  const auto start = Clock::now();
-  read_sink = loops.read(data, footprint);
-  while (rates.size() < 5 || seconds_since(start) < seconds) {
-    const auto begin = Clock::now();
-    for (Index pass = 0; pass < passes; ++pass) read_sink = loops.read(data, footprint);
-    rates.push_back(static_cast<double>(footprint * passes) / seconds_since(begin));
-  }
-  std::nth_element(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2), rates.end());
-  return rates[rates.size() / 2];
+// Runs `body(thread)` on `threads` threads `repeats` times and returns the median wall time of one repetition, in which all
+// threads start together. At least five repetitions, then until `seconds` are over.
+template <class Body>
+double median_seconds(Index threads, double seconds, const Body& body) {
+  std::vector<double> times;
+  std::barrier line(threads);
+  bool more = true;  // written by thread 0 between two barriers
+  const auto work = [&](Index thread) {
+    const auto start = Clock::now();
+    body(thread);  // warm-up
+    for (;;) {
+      line.arrive_and_wait();
+      if (!more) return;
+      const auto begin = Clock::now();
+      body(thread);
+      line.arrive_and_wait();
+      if (thread == 0) {
+        times.push_back(seconds_since(begin));
+        more = times.size() < 5 || seconds_since(start) < seconds;
+      }
+    }
+  };
+  std::vector<std::jthread> others;
+  for (Index thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
+  others.clear();
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
 }
 
 }  // namespace
 
-Ceilings measure_host_ceilings(double seconds) {
+Ceilings measure_host_ceilings(double seconds, Index threads) {
   const Loops loops = loops_for(host_isa());
-  const Index cache = std::max<Index>(host_device_info(1, "").last_level_cache_bytes, Index{1} << 20);
+  const Index cache = std::max<Index>(host_device_info(threads, "").last_level_cache_bytes, Index{1} << 20);
   constexpr Index huge_page = Index{2} << 20;
-  const Index largest = round_up_to_tile(cache * 5 / 2, huge_page);
+  const Index slice = round_up_to_tile(tiles_to_cover(cache * 5 / 2, threads), huge_page);  // of one thread
+  const Index largest = slice * threads;
 
   const auto release = [](std::byte* data) { std::free(data); };
   const std::unique_ptr<std::byte, decltype(release)> buffer(
       static_cast<std::byte*>(std::aligned_alloc(huge_page, static_cast<std::size_t>(largest))), release);
   Ceilings ceilings;
-  ceilings.threads = 1;
+  ceilings.threads = threads;
   if (buffer == nullptr) {
     ceilings.source = fmt::format("not measured: no memory for a buffer of {} bytes", largest);
     return ceilings;
@@ -125,23 +140,30 @@ Ceilings measure_host_ceilings(double seconds) {
   const bool huge = advise_huge_pages(buffer.get(), largest);
   std::fill_n(buffer.get(), largest, std::byte{1});  // zero pages could be shared and would not be read from memory
 
-  for (const Index footprint : {Index{32} << 10, Index{1} << 20, round_up_to_tile(cache / 2, Index{1} << 20)}) {
-    ceilings.read_by_level.push_back({footprint, read_rate(loops, buffer.get(), footprint, 0.1 * seconds)});
+  std::atomic<std::uint64_t> sink{0};
+  const auto read_rate = [&](Index bytes_per_thread, double time) {
+    // A sample of at least 4 MiB a thread, so that the clock's resolution does not matter in the small caches.
+    const Index passes = std::max<Index>(1, (Index{4} << 20) / bytes_per_thread);
+    const double median = median_seconds(threads, time, [&](Index thread) {
+      std::uint64_t sum = 0;
+      for (Index pass = 0; pass < passes; ++pass) sum += loops.read(buffer.get() + thread * slice, bytes_per_thread);
+      sink.fetch_add(sum, std::memory_order_relaxed);
+    });
+    return static_cast<double>(bytes_per_thread * passes * threads) / median;
+  };
+  const Index half_cache = std::min(slice, round_up_to_tile(tiles_to_cover(cache / 2, threads), Index{1} << 20));
+  for (const Index bytes : {Index{32} << 10, Index{1} << 20, half_cache}) {
+    ceilings.read_by_level.push_back({bytes * threads, read_rate(bytes, 0.1 * seconds)});
   }
-  ceilings.read_bytes_per_second = read_rate(loops, buffer.get(), largest, 0.5 * seconds);
+  ceilings.read_bytes_per_second = read_rate(slice, 0.5 * seconds);
 
   constexpr Index steps = 200'000;
-  std::vector<double> rates;
-  const auto start = Clock::now();
-  while (rates.size() < 5 || seconds_since(start) < 0.2 * seconds) {
-    const auto begin = Clock::now();
-    fma_sink = loops.fma(steps);
-    rates.push_back(static_cast<double>(steps * 12 * 2 * loops.floats_per_register) / seconds_since(begin));
-  }
-  std::nth_element(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2), rates.end());
-  ceilings.fma_flops_per_second = rates[rates.size() / 2];
-  ceilings.source = fmt::format("measured in this run: {} read loop over {} MiB ({} pages), {} f32 multiply-add loop, 1 thread",
-                                to_string(host_isa()), largest >> 20, huge ? "2 MB" : "4 KB", to_string(host_isa()));
+  const double fma_seconds = median_seconds(threads, 0.2 * seconds, [&](Index) {
+    sink.fetch_add(loops.fma(steps) > 0 ? 1 : 0, std::memory_order_relaxed);
+  });
+  ceilings.fma_flops_per_second = static_cast<double>(steps * 12 * 2 * loops.floats_per_register * threads) / fma_seconds;
+  ceilings.source = fmt::format("measured in this run: {} read loop over {} MiB ({} pages), {} f32 multiply-add loop, {} thread(s)",
+                                to_string(host_isa()), largest >> 20, huge ? "2 MB" : "4 KB", to_string(host_isa()), threads);
   return ceilings;
 }
 

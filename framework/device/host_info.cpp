@@ -55,16 +55,12 @@ Index last_level_cache_bytes() {
 }
 
 std::string architecture_name() {
-#if defined(__x86_64__)
   switch (host_isa()) {
-    case HostIsa::avx512: return "x86-64-v4";
-    case HostIsa::avx2: return "x86-64-v3";
-    case HostIsa::baseline: return "x86-64";
+    case HostIsa::avx512: return MILLET_HOST_ARCHITECTURE "-v4";
+    case HostIsa::avx2: return MILLET_HOST_ARCHITECTURE "-v3";
+    case HostIsa::baseline: break;
   }
-#elif defined(__aarch64__)
-  return "aarch64";
-#endif
-  return "host";
+  return MILLET_HOST_ARCHITECTURE;
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ struct LayoutFunctions {
   static S scales(Index rows, Index cols) noexcept {
     return S{typename S::BlockMapping(rows, MxBlock::count(cols))};
   }
-  static std::string name() { return V::name() + " scales " + S::BlockMapping::name(); }
+  static std::string name() { return fmt::format("{} scales {}", V::name(), S::BlockMapping::name()); }
   static Index value_count(Index rows, Index cols) noexcept { return values(rows, cols).required_span_size(); }
   static Index scale_count(Index rows, Index cols) noexcept { return scales(rows, cols).required_span_size(); }
   static void pack(const MxMatrixView<>& from, E4M3* to_values, E8M0* to_scales) {

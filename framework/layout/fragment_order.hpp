@@ -123,8 +123,9 @@ struct FragmentOrder {
   /// For example "fragment(r16,c4)"; a digit's stride follows behind a slash where it is not 1.
   [[nodiscard]] static std::string name() {
     std::string text = "fragment(";
-    ((text += (Digits::is_row ? "r" : "c") + std::to_string(Digits::extent) +
-              (Digits::stride == 1 ? "" : "/" + std::to_string(Digits::stride)) + ","),
+    ((text.append(Digits::is_row ? "r" : "c").append(std::to_string(Digits::extent)),
+      text.append(Digits::stride == 1 ? "" : "/").append(Digits::stride == 1 ? "" : std::to_string(Digits::stride)),
+      text.push_back(',')),
      ...);
     text.back() = ')';
     return text;

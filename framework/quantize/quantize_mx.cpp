@@ -10,15 +10,17 @@ Expected<MxMatrix<>> quantize_mx(std::span<const float> x, Index rows, Index col
   if (rows < 1 || cols < 1) {
     return fail(ErrorCode::invalid_layout, "quantize_mx: extents must be at least 1, got {} x {}", rows, cols);
   }
-  if (cols % MxBlock::k != 0) {
-    return fail(ErrorCode::invalid_layout,
-                "quantize_mx: columns must be a multiple of the {}-element scale block, got {}; zero-pad the rows to {}",
-                MxBlock::k, cols, round_up_to_tile(cols, MxBlock::k));
-  }
-  // Divide instead of multiplying: rows * cols may not fit.
+  // First, and by division: rows * cols, or cols padded, may not fit an Index unless the input is that large.
   const auto size = static_cast<Index>(x.size());
   if (size / cols != rows || size % cols != 0) {
-    return fail(ErrorCode::invalid_layout, "quantize_mx: {} x {} elements wanted, the input holds {}", rows, cols, size);
+    return fail(ErrorCode::invalid_layout, "quantize_mx: {} x {} elements wanted, the input holds {}", rows, cols,
+                size);
+  }
+  if (cols % MxBlock::k != 0) {
+    return fail(
+        ErrorCode::invalid_layout,
+        "quantize_mx: columns must be a multiple of the {}-element scale block, got {}; zero-pad the rows to {}",
+        MxBlock::k, cols, round_up_to_tile(cols, MxBlock::k));
   }
   MxMatrix<> result(RowMajor(rows, cols), row_major_scales(rows, cols));
   const Index blocks = rows * MxBlock::count(cols);

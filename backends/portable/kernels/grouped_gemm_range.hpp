@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/portable/tiles/column_items.hpp"
+#include "millet/backends/portable/tiles/strip_product.hpp"
+#include "millet/dispatch/kernel.hpp"
+
+namespace millet::portable {
+
+/// Rows of every expert, any number: one item a strip of columns and a run of routing blocks of one expert, so that an
+/// expert's weights are read once for up to 64 of its rows.
+template <class Layout>
+struct GroupedGemmRange {
+  static constexpr std::string_view id =
+      std::is_same_v<Layout, StripWeights> ? "portable.grouped_gemm_range" : "portable.grouped_gemm_range_row_major";
+  static constexpr Operation operation = Operation::grouped_gemm;
+  static constexpr Determinism determinism = Determinism::batch_invariant;
+  static constexpr Accumulator accumulator = f32_accumulator;
+  static constexpr Index weight_alignment = 1;
+  using Problem = GroupedProblem;
+  using Weights = Layout;
+  struct Policy {};
+  static constexpr Policy policies[] = {{}};
+  static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
+
+  static std::string name(const Policy&) { return "default"; }
+  static constexpr Verdict supports(const Problem& p) noexcept { return envelope.contains(p); }
+  static constexpr Index workspace_bytes(const Problem& p, const Policy&) noexcept {
+    return DecodedActivations::bytes(p.a_rows(), p.k);
+  }
+
+  struct Work {
+    GroupedOperands<Layout> x;
+    DecodedActivations a;
+    GroupedProblem p;
+
+    template <class Shape>
+    MILLET_HD MILLET_INLINE void run(Index item) const {
+      const Index strips = column_items(p.n);
+      const Index first_block = item / strips;
+      const Index first_column = item % strips * columns_per_item;
+      const Index expert = expert_of(first_block);
+      // The item of the first block of a run does the whole run; no id outside its range is ever used as an index.
+      if (expert < 0 || (first_block > 0 && expert_of(first_block - 1) == expert)) return;
+      typename Layout::View b = x.b;
+      b.values += expert * x.expert_value_stride;
+      b.scales += expert * x.expert_scale_stride;
+
+      RowPair rows[rows_per_pass];
+      int count = 0;
+      for (Index block = first_block; expert_of(block) == expert; ++block) {
+        for (Index i = 0; i < p.block_m; ++i) {
+          const Index slot = x.routing.sorted_token_ids[block * p.block_m + i];
+          if (slot < 0 || slot >= p.slots) continue;
+          rows[count++] = {slot / p.a_div, slot, p.weighted ? x.routing.slot_weights[slot] : 1.0F};
+          if (count == rows_per_pass) {
+            multiply<Shape>(b, rows, count, first_column);
+            count = 0;
+          }
+        }
+      }
+      if (count > 0) multiply<Shape>(b, rows, count, first_column);
+    }
+
+   private:
+    /// The expert of a routing block in use, or -1.
+    MILLET_HD MILLET_INLINE Index expert_of(Index block) const {
+      if (block >= p.blocks() || block * p.block_m >= *x.routing.num_tokens_post_padded) return -1;
+      const Index expert = x.routing.expert_ids[block];
+      return expert >= 0 && expert < p.experts ? expert : -1;
+    }
+
+    template <class Shape, int M>
+    MILLET_HD MILLET_INLINE void multiply_few(const typename Layout::View& b, const RowPair* rows, Index first_column) const {
+      RowPair few[M];
+      for (int m = 0; m < M; ++m) few[m] = rows[m];
+      direct_product<Shape::W, Shape::V, M>(b, a, few, first_column, p.weighted, {x.c, p.output, p.n});
+    }
+
+    template <class Shape>
+    MILLET_HD MILLET_INLINE void multiply(const typename Layout::View& b, const RowPair* rows, int count,
+                                          Index first_column) const {
+      switch (count) {
+        case 1: return multiply_few<Shape, 1>(b, rows, first_column);
+        case 2: return multiply_few<Shape, 2>(b, rows, first_column);
+        default:
+          buffered_product<Shape::W, Shape::V, Shape::tile>(b, a, rows, count, first_column, p.weighted,
+                                                            {x.c, p.output, p.n});
+      }
+    }
+  };
+
+  static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy&, Workspace workspace, Stream) {
+    const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.a_rows(), p.k, workspace);
+    launch_items("portable.grouped_gemm", Work{x, a, p}, column_items(p.n) * p.blocks());
+    return {};
+  }
+};
+
+}  // namespace millet::portable

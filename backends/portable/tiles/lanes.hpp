@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "millet/host_device.hpp"
+#include "millet/numeric/e4m3.hpp"
+
+namespace millet::portable {
+
+/// W lanes of 32 bits: a vector register of the host, or with W = 1 a thread of a device. Written with the compiler's
+/// vector types, whose operators also take the scalars of W = 1, so that one body serves both.
+template <int W>
+struct Lanes {
+  typedef float Float __attribute__((vector_size(4 * W)));
+  typedef std::int32_t Int __attribute__((vector_size(4 * W)));
+  typedef std::uint32_t Word __attribute__((vector_size(4 * W)));
+  typedef std::int16_t Half __attribute__((vector_size(4 * W)));
+  typedef std::uint8_t Byte __attribute__((vector_size(4 * W)));
+};
+
+template <>
+struct Lanes<1> {
+  using Float = float;
+  using Int = std::int32_t;
+  using Word = std::uint32_t;
+};
+
+template <class Vector, class Scalar>
+MILLET_HD MILLET_INLINE void set_lane(Vector& v, int lane, Scalar x) {
+  if constexpr (std::is_arithmetic_v<Vector>) {
+    v = x;
+  } else {
+    v[lane] = x;
+  }
+}
+
+template <class Vector>
+MILLET_HD MILLET_INLINE auto get_lane(const Vector& v, int lane) {
+  if constexpr (std::is_arithmetic_v<Vector>) {
+    return v;
+  } else {
+    return +v[lane];
+  }
+}
+
+/// The same bits as another type of the same size. (A cast between vector types keeps the bits; GCC 12 sends a
+/// __builtin_bit_cast of vectors through memory.)
+template <class To, class From>
+MILLET_HD MILLET_INLINE To same_bits(const From& from) {
+  if constexpr (std::is_arithmetic_v<To>) {
+    return __builtin_bit_cast(To, from);
+  } else {
+    return reinterpret_cast<To>(from);
+  }
+}
+
+/// Reads one vector from memory of any alignment.
+template <class Vector>
+MILLET_HD MILLET_INLINE Vector load(const void* from) {
+  Vector v;
+  __builtin_memcpy(&v, from, sizeof(v));
+  return v;
+}
+
+/// Any lane nonzero?
+template <int W>
+MILLET_HD MILLET_INLINE bool any(const typename Lanes<W>::Word& v) {
+  std::uint32_t all = 0;
+  for (int lane = 0; lane < W; ++lane) all |= get_lane(v, lane);
+  return all != 0;
+}
+
+// Products of an activation and a weight are carried times 2^product_exponent, which keeps every value of the inner loop a
+// normal f32: weights decode to w * 2^-120, activations to a * 2^60.
+inline constexpr int weight_exponent = -120;
+inline constexpr int activation_exponent = 60;
+inline constexpr int product_exponent = weight_exponent + activation_exponent;
+
+/// Four decoded weights of each lane, times 2^-120, from a dword of four codes: integer operations only.
+///
+/// A code's exponent and mantissa, moved to bits 20..26, are an f32 whose exponent field is e4m3's: its value is 2^-120 times the
+/// code's, for normal codes and zeros. Subnormal codes would become f32 subnormals (a microcode assist of over 100 cycles
+/// on some CPUs, zero where the host set DAZ) and NaN a number; block_needs_exact_decode finds the blocks that hold one.
+template <int W>
+MILLET_HD MILLET_INLINE void decode_normal(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
+  using Float = typename Lanes<W>::Float;
+  using Word = typename Lanes<W>::Word;
+  // An arithmetic shift by 4 copies the sign over the bits above the exponent; the mask leaves the first copy.
+  constexpr std::uint32_t sign_exponent_mantissa = 0x87F00000U;
+  if constexpr (W == 1) {
+    for (int byte = 0; byte < 4; ++byte) {
+      const auto shifted = same_bits<std::int32_t>(codes << (24 - 8 * byte)) >> 4;
+      w[byte] = same_bits<Float>(same_bits<Word>(shifted) & sign_exponent_mantissa);
+    }
+  } else {
+    // Two codes a shift, in 16-bit lanes: 9 operations for 4 codes, 11 with 32-bit shifts.
+    using Half = typename Lanes<W>::Half;
+    const Word odd = same_bits<Word>(same_bits<Half>(codes) >> 4);
+    const Word even = same_bits<Word>((same_bits<Half>(codes) << 8) >> 4);
+    w[0] = same_bits<Float>((even << 16) & sign_exponent_mantissa);
+    w[1] = same_bits<Float>((odd << 16) & sign_exponent_mantissa);
+    w[2] = same_bits<Float>(even & sign_exponent_mantissa);
+    w[3] = same_bits<Float>(odd & sign_exponent_mantissa);
+  }
+}
+
+/// The top bit of a byte is set where it is a nonzero subnormal or a NaN code; the other bits mean nothing. No carry
+/// crosses a byte: the largest sum is 0x7F + 0x7F.
+template <int W>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Word exact_decode_flags(const typename Lanes<W>::Word& codes) {
+  const typename Lanes<W>::Word magnitude = codes & 0x7F7F7F7FU;
+  const typename Lanes<W>::Word nonzero = magnitude + 0x7F7F7F7FU;
+  const typename Lanes<W>::Word normal = magnitude + 0x78787878U;
+  const typename Lanes<W>::Word nan = magnitude + 0x01010101U;
+  return (nonzero & ~normal) | nan;
+}
+
+/// Each lane's integer as f32.
+template <int W>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Float to_float(const typename Lanes<W>::Int& v) {
+  if constexpr (W == 1) {
+    return static_cast<float>(v);
+  } else {
+    return __builtin_convertvector(v, typename Lanes<W>::Float);
+  }
+}
+
+/// As decode_normal, but for every code, and times 2^-60, which keeps e4m3's subnormals normal in f32. About three times
+/// the operations; for blocks that hold such codes (5 % of the blocks of Gaussian weights).
+template <int W>
+MILLET_HD MILLET_INLINE void decode_exact(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
+  using L = Lanes<W>;
+  using Int = typename L::Int;
+#pragma GCC unroll 4
+  for (int byte = 0; byte < 4; ++byte) {
+    const Int code = same_bits<Int>(codes >> (8 * byte)) & 0xFF;
+    const Int magnitude = code & 0x7F;
+    const Int normal = (magnitude << 20) + ((120 - 60) << 23);  // rebias 7 to 127, times 2^-60
+    const Int subnormal = same_bits<Int>(to_float<W>(magnitude) * 0x1p-69F);
+    const Int nan = Int{} + 0x7FC00000;
+    const Int finite = magnitude < 8 ? subnormal : normal;
+    const Int unsigned_bits = magnitude == E4M3::nan_bits ? nan : finite;
+    w[byte] = same_bits<typename L::Float>(unsigned_bits | ((code & 0x80) << 24));
+  }
+}
+
+/// sum * 2^(a_scale + b_scale - 254 - product_exponent), rounded once: what one block adds to C.
+///
+/// The exponent spans [-194, 314], wider than f32, so it is applied in two halves, and capped: the smallest nonzero block
+/// sum, 2^-18, is infinite from 2^146 on. The halves round once only: where the first leaves the normal range, the second
+/// takes the result below half the smallest subnormal. Code 255 makes the result NaN.
+template <int W>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Float scale_block_sum(const typename Lanes<W>::Float& sum,
+                                                                 const typename Lanes<W>::Int& b_scale,
+                                                                 std::int32_t a_scale) {
+  using Int = typename Lanes<W>::Int;
+  using Float = typename Lanes<W>::Float;
+  constexpr std::int32_t cap = 150;
+  const Int sum_of_powers = b_scale + (a_scale - 254);
+  const Int power = (sum_of_powers > cap ? Int{} + cap : sum_of_powers) - product_exponent;
+  const Int half = power >> 1;
+  const Int first = (half + 127) << 23;
+  const Int second = (power - half + 127) << 23;
+  const Int nan = Int{} + 0x7FC00000;
+  const Int poisoned = (b_scale == 255) | (Int{} + a_scale == 255) ? nan : second;
+  return sum * same_bits<Float>(first) * same_bits<Float>(poisoned);
+}
+
+}  // namespace millet::portable
