@@ -32,13 +32,14 @@ struct RecordCase {
   std::string scale_mode = "rceil";
   std::string weight_layout;
   std::string backend;
-  std::string kernel;           ///< full id
-  std::string policy;           ///< its name
-  std::string chosen;           ///< to_string(Chosen)
-  std::string execution_space;  ///< of the backend: "OpenMP", "Serial", "stream", ...
-  Index threads = 0;            ///< host threads that compute, or 0 for a device
-  std::string protocol;         ///< to_string(Protocol)
-  std::uint64_t seed = 0;       ///< of operands and routing
+  std::string kernel;                  ///< full id
+  std::string policy;                  ///< its name
+  std::string chosen;                  ///< to_string(Chosen)
+  std::string execution_space;         ///< of the backend: "OpenMP", "Serial", "stream", ...
+  Index threads = 0;                   ///< host threads that compute, or 0 for a device
+  std::string protocol;                ///< to_string(Protocol)
+  std::uint64_t seed = 0;              ///< of operands and routing
+  std::optional<std::string> weights;  ///< fingerprint of weights from a file; absent: random by the seed
 
   bool operator==(const RecordCase&) const = default;
 };
@@ -214,8 +215,8 @@ inline constexpr double roof_tolerance = 1.05;
 
 /// Identity of a case over builds and runs, 16 hexadecimal digits: a 64-bit FNV-1a hash of everything that changes the
 /// work or its conditions (operation, extents, routing, types, scale mode, weight layout, backend, kernel, policy,
-/// execution space, threads, protocol, seed), but not of preset, label, tp and chosen, which only say how one came to
-/// it.
+/// execution space, threads, protocol, seed, weights), but not of preset, label, tp and chosen, which only say how one
+/// came to it.
 [[nodiscard]] std::string case_id(const RecordCase& subject);
 
 /// Identity of a build, 16 hexadecimal digits. Two dirty builds of one commit have the same: do not resume over those.

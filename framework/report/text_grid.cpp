@@ -101,7 +101,10 @@ std::string to_markdown(const TextGrid& grid) {
 std::string to_csv(const TextGrid& grid) {
   std::string text;
   const auto add = [&](const std::vector<std::string>& row) {
-    for (std::size_t i = 0; i < row.size(); ++i) text += (i == 0 ? "" : ",") + csv_cell(row[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i != 0) text += ',';
+      text += csv_cell(row[i]);
+    }
     text += '\n';
   };
   add(grid.header);
@@ -116,7 +119,8 @@ std::string to_terminal(const TextGrid& grid) {
   const auto add = [&](const std::vector<std::string>& row) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
-      line += (i == 0 ? "" : "  ") + padded(row[i], widths[i], i < cells.left_columns);
+      if (i != 0) line += "  ";
+      line += padded(row[i], widths[i], i < cells.left_columns);
     }
     text += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
   };
