@@ -1,0 +1,57 @@
+# cmake -DCOMPILER=<command;arguments> -DSOURCE=<file> -DDEFINE=<macro or empty> -DINCLUDE_DIRECTORIES=<list>
+#       -DREJECTED_WITH=<regex or empty> -P compile_case.cmake
+#
+# MILLET_MUST_NOT_COMPILE_HERE in the regex stands for the lines of the source that carry this comment: the compiler must
+# complain about one of them, so an error elsewhere (a missing header, say) does not count.
+cmake_minimum_required(VERSION 3.25)
+
+if(NOT EXISTS "${SOURCE}")
+  message(FATAL_ERROR "no source file '${SOURCE}'")
+endif()
+list(TRANSFORM INCLUDE_DIRECTORIES PREPEND -I)
+if(DEFINE)
+  set(define "-D${DEFINE}")
+endif()
+execute_process(COMMAND ${COMPILER} ${define} ${INCLUDE_DIRECTORIES} "${SOURCE}"
+                RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE diagnostics)
+set(diagnostics "${output}${diagnostics}")
+
+if(NOT REJECTED_WITH)
+  if(NOT status EQUAL 0 OR NOT diagnostics STREQUAL "")
+    message(FATAL_ERROR "must compile without a diagnostic, got (${status}):\n${diagnostics}")
+  endif()
+  return()
+endif()
+
+if(REJECTED_WITH STREQUAL "MILLET_MUST_NOT_COMPILE_HERE")
+  get_filename_component(name "${SOURCE}" NAME)
+  file(READ "${SOURCE}" text)
+  string(REPLACE ";" "," text "${text}")  # a list of lines, without the semicolons of the source
+  string(REPLACE "\n" ";" lines "${text}")
+  set(number 0)
+  set(marked "")
+  foreach(line IN LISTS lines)
+    math(EXPR number "${number} + 1")
+    if(line MATCHES "// MILLET_MUST_NOT_COMPILE_HERE")
+      list(APPEND marked "${number}")
+    endif()
+  endforeach()
+  if(marked STREQUAL "")
+    message(FATAL_ERROR "${SOURCE} marks no line")
+  endif()
+else()
+  set(marked any)
+endif()
+if(status EQUAL 0)
+  message(FATAL_ERROR "compiled, but must be rejected with '${REJECTED_WITH}'")
+endif()
+foreach(number IN LISTS marked)
+  if(number STREQUAL "any")
+    set(wanted "error: .*${REJECTED_WITH}")
+  else()
+    set(wanted "${name}:${number}:[0-9]+: error: ")
+  endif()
+  if(NOT diagnostics MATCHES "${wanted}")
+    message(FATAL_ERROR "rejected, but no diagnostic matches '${wanted}':\n${diagnostics}")
+  endif()
+endforeach()
