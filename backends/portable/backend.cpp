@@ -27,9 +27,9 @@ Expected<void> available() {
 Index threads() { return on_host ? static_cast<Index>(Space::concurrency()) : 0; }
 
 Expected<DeviceInfo> device_info() {
-  DeviceInfo info = host_device_info(threads(), fmt::format("Kokkos {}.{}.{} {}", KOKKOS_VERSION / 10000,
-                                                            KOKKOS_VERSION / 100 % 100, KOKKOS_VERSION % 100,
-                                                            Space::name()));
+  DeviceInfo info =
+      host_device_info(threads(), fmt::format("Kokkos {}.{}.{} {}", KOKKOS_VERSION / 10000, KOKKOS_VERSION / 100 % 100,
+                                              KOKKOS_VERSION % 100, Space::name()));
   if constexpr (!on_host) {
     info.name = Space::name();
     info.architecture = Space::name();
@@ -100,8 +100,8 @@ Expected<Ceilings> measure_ceilings(double seconds) {
   if constexpr (on_host) {
     return measure_host_ceilings(seconds, threads());
   } else {
-    return fail(ErrorCode::unsupported, "portable: the ceilings of Kokkos::{} are not measured; use the device's own backend",
-                Space::name());
+    return fail(ErrorCode::unsupported,
+                "portable: the ceilings of Kokkos::{} are not measured; use the device's own backend", Space::name());
   }
 }
 

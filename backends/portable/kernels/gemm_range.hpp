@@ -7,7 +7,8 @@
 
 namespace millet::portable {
 
-/// Any number of rows: each block of weights is decoded once for up to 64 rows. One item a strip of columns and 64 rows.
+/// Any number of rows: each block of weights is decoded once for up to 64 rows. One item a strip of columns and 64
+/// rows.
 template <class Layout>
 struct GemmRange {
   static constexpr std::string_view id =
@@ -41,11 +42,13 @@ struct GemmRange {
       const int count = static_cast<int>(m - first_row < rows_per_pass ? m - first_row : rows_per_pass);
       RowPair rows[rows_per_pass];
       for (int i = 0; i < count; ++i) rows[i] = {first_row + i, first_row + i, 1.0F};
-      buffered_product<Shape::W, Shape::V, Shape::tile>(b, a, rows, count, item % strips * columns_per_item, false, out);
+      buffered_product<Shape::W, Shape::V, Shape::tile>(b, a, rows, count, item % strips * columns_per_item, false,
+                                                        out);
     }
   };
 
-  static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace, Stream) {
+  static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace,
+                            Stream) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.m, p.k, workspace);
     launch_items("portable.gemm", Work{x.b, a, {x.c, p.output, p.n}, p.m},
                  column_items(p.n) * tiles_to_cover(p.m, rows_per_pass));

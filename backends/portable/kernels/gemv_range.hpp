@@ -42,15 +42,24 @@ struct GemvRange {
     }
   };
 
-  static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace, Stream) {
+  static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace,
+                            Stream) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.m, p.k, workspace);
     const OutputColumns out{x.c, p.output, p.n};
     const Index items = column_items(p.n);
     switch (p.m) {
-      case 1: launch_items("portable.gemv", Work<1>{x.b, a, out}, items); break;
-      case 2: launch_items("portable.gemv", Work<2>{x.b, a, out}, items); break;
-      case 3: launch_items("portable.gemv", Work<3>{x.b, a, out}, items); break;
-      default: launch_items("portable.gemv", Work<4>{x.b, a, out}, items); break;
+      case 1:
+        launch_items("portable.gemv", Work<1>{x.b, a, out}, items);
+        break;
+      case 2:
+        launch_items("portable.gemv", Work<2>{x.b, a, out}, items);
+        break;
+      case 3:
+        launch_items("portable.gemv", Work<3>{x.b, a, out}, items);
+        break;
+      default:
+        launch_items("portable.gemv", Work<4>{x.b, a, out}, items);
+        break;
     }
     return {};
   }

@@ -71,7 +71,8 @@ struct GroupedGemmRange {
     }
 
     template <class Shape, int M>
-    MILLET_HD MILLET_INLINE void multiply_few(const typename Layout::View& b, const RowPair* rows, Index first_column) const {
+    MILLET_HD MILLET_INLINE void multiply_few(const typename Layout::View& b, const RowPair* rows,
+                                              Index first_column) const {
       RowPair few[M];
       for (int m = 0; m < M; ++m) few[m] = rows[m];
       direct_product<Shape::W, Shape::V, M>(b, a, few, first_column, p.weighted, {x.c, p.output, p.n});
@@ -81,8 +82,10 @@ struct GroupedGemmRange {
     MILLET_HD MILLET_INLINE void multiply(const typename Layout::View& b, const RowPair* rows, int count,
                                           Index first_column) const {
       switch (count) {
-        case 1: return multiply_few<Shape, 1>(b, rows, first_column);
-        case 2: return multiply_few<Shape, 2>(b, rows, first_column);
+        case 1:
+          return multiply_few<Shape, 1>(b, rows, first_column);
+        case 2:
+          return multiply_few<Shape, 2>(b, rows, first_column);
         default:
           buffered_product<Shape::W, Shape::V, Shape::tile>(b, a, rows, count, first_column, p.weighted,
                                                             {x.c, p.output, p.n});
@@ -90,7 +93,8 @@ struct GroupedGemmRange {
     }
   };
 
-  static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy&, Workspace workspace, Stream) {
+  static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy&, Workspace workspace,
+                            Stream) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.a_rows(), p.k, workspace);
     launch_items("portable.grouped_gemm", Work{x, a, p}, column_items(p.n) * p.blocks());
     return {};

@@ -10,11 +10,11 @@
 
 namespace millet::portable {
 
-/// A as the products want it: decoded once a call into the workspace. Block after block, and in a block row after row, so
-/// that the rows of one block are contiguous: with a power-of-two row stride they would share a few cache sets.
+/// A as the products want it: decoded once a call into the workspace. Block after block, and in a block row after row,
+/// so that the rows of one block are contiguous: with a power-of-two row stride they would share a few cache sets.
 struct DecodedActivations {
-  float* values = nullptr;          ///< [blocks][rows][32], times 2^activation_exponent
-  std::int32_t* scales = nullptr;   ///< [blocks][rows], e8m0 codes
+  float* values = nullptr;         ///< [blocks][rows][32], times 2^activation_exponent
+  std::int32_t* scales = nullptr;  ///< [blocks][rows], e8m0 codes
   Index rows = 0;
 
   [[nodiscard]] static constexpr Index bytes(Index rows, Index k) noexcept {
@@ -27,7 +27,9 @@ struct DecodedActivations {
   [[nodiscard]] MILLET_HD const float* block_row(Index block, Index row) const noexcept {
     return values + (block * rows + row) * MxBlock::k;
   }
-  [[nodiscard]] MILLET_HD std::int32_t scale(Index block, Index row) const noexcept { return scales[block * rows + row]; }
+  [[nodiscard]] MILLET_HD std::int32_t scale(Index block, Index row) const noexcept {
+    return scales[block * rows + row];
+  }
 };
 
 /// Decodes, and for bf16 and f32 first quantizes, one block of one row of A.
@@ -59,8 +61,8 @@ struct DecodeActivations {
 static_assert(activation_exponent == 60);
 
 /// Puts the decoding of `rows` rows on `space`.
-inline DecodedActivations decode_activations(const Kokkos::DefaultExecutionSpace& space, const Activations& a, Index rows,
-                                             Index k, Workspace workspace) {
+inline DecodedActivations decode_activations(const Kokkos::DefaultExecutionSpace& space, const Activations& a,
+                                             Index rows, Index k, Workspace workspace) {
   const auto decoded = DecodedActivations::in(workspace, rows, k);
   using Range = Kokkos::RangePolicy<Kokkos::DefaultExecutionSpace, Kokkos::IndexType<Index>>;
   Kokkos::parallel_for("portable.decode_activations", Range(space, 0, rows * MxBlock::count(k)),

@@ -72,17 +72,18 @@ MILLET_HD MILLET_INLINE bool any(const typename Lanes<W>::Word& v) {
   return all != 0;
 }
 
-// Products of an activation and a weight are carried times 2^product_exponent, which keeps every value of the inner loop a
-// normal f32: weights decode to w * 2^-120, activations to a * 2^60.
+// Products of an activation and a weight are carried times 2^product_exponent, which keeps every value of the inner
+// loop a normal f32: weights decode to w * 2^-120, activations to a * 2^60.
 inline constexpr int weight_exponent = -120;
 inline constexpr int activation_exponent = 60;
 inline constexpr int product_exponent = weight_exponent + activation_exponent;
 
 /// Four decoded weights of each lane, times 2^-120, from a dword of four codes: integer operations only.
 ///
-/// A code's exponent and mantissa, moved to bits 20..26, are an f32 whose exponent field is e4m3's: its value is 2^-120 times the
-/// code's, for normal codes and zeros. Subnormal codes would become f32 subnormals (a microcode assist of over 100 cycles
-/// on some CPUs, zero where the host set DAZ) and NaN a number; block_needs_exact_decode finds the blocks that hold one.
+/// A code's exponent and mantissa, moved to bits 20..26, are an f32 whose exponent field is e4m3's: its value is 2^-120
+/// times the code's, for normal codes and zeros. Subnormal codes would become f32 subnormals (a microcode assist of
+/// over 100 cycles on some CPUs, zero where the host set DAZ) and NaN a number; need_exact_decode finds the blocks that
+/// hold one.
 template <int W>
 MILLET_HD MILLET_INLINE void decode_normal(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
   using Float = typename Lanes<W>::Float;
@@ -127,8 +128,8 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Float to_float(const typename Lanes<W
   }
 }
 
-/// As decode_normal, but for every code, and times 2^-60, which keeps e4m3's subnormals normal in f32. About three times
-/// the operations; for blocks that hold such codes (5 % of the blocks of Gaussian weights).
+/// As decode_normal, but for every code, and times 2^-60, which keeps e4m3's subnormals normal in f32. About three
+/// times the operations; for blocks that hold such codes (5 % of the blocks of Gaussian weights).
 template <int W>
 MILLET_HD MILLET_INLINE void decode_exact(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
   using L = Lanes<W>;
@@ -148,24 +149,23 @@ MILLET_HD MILLET_INLINE void decode_exact(const typename Lanes<W>::Word& codes, 
 
 /// sum * 2^(a_scale + b_scale - 254 - product_exponent), rounded once: what one block adds to C.
 ///
-/// The exponent spans [-194, 314], wider than f32, so it is applied in two halves, and capped: the smallest nonzero block
-/// sum, 2^-18, is infinite from 2^146 on. The halves round once only: where the first leaves the normal range, the second
-/// takes the result below half the smallest subnormal. Code 255 makes the result NaN.
+/// The exponent spans [-194, 314], wider than f32, so it is applied in two halves, and capped: the smallest nonzero
+/// block sum, 2^-18, is infinite from 2^146 on. The halves round once only: where the first leaves the normal range,
+/// the second takes the result below half the smallest subnormal. Code 255 makes the result NaN.
 template <int W>
 MILLET_HD MILLET_INLINE typename Lanes<W>::Float scale_block_sum(const typename Lanes<W>::Float& sum,
                                                                  const typename Lanes<W>::Int& b_scale,
                                                                  std::int32_t a_scale) {
   using Int = typename Lanes<W>::Int;
   using Float = typename Lanes<W>::Float;
-  constexpr std::int32_t cap = 150;
-  const Int sum_of_powers = b_scale + (a_scale - 254);
-  const Int power = (sum_of_powers > cap ? Int{} + cap : sum_of_powers) - product_exponent;
-  const Int half = power >> 1;
-  const Int first = (half + 127) << 23;
-  const Int second = (power - half + 127) << 23;
-  const Int nan = Int{} + 0x7FC00000;
-  const Int poisoned = (b_scale == 255) | (Int{} + a_scale == 255) ? nan : second;
-  return sum * same_bits<Float>(first) * same_bits<Float>(poisoned);
+  constexpr std::int32_t quiet_nan = 0x7FC00000;
+  // The exponent plus twice the bias: its halves are exponent fields.
+  constexpr std::int32_t cap = 150 - product_exponent + 254;
+  const Int fields = b_scale + (a_scale - product_exponent);
+  const Int capped = fields > cap ? Int{} + cap : fields;
+  const Int half = capped >> 1;
+  const Int poison = (b_scale == 255 ? Int{} + quiet_nan : Int{}) | (a_scale == 255 ? quiet_nan : 0);
+  return sum * same_bits<Float>(half << 23) * same_bits<Float>(((capped - half) << 23) | poison);
 }
 
 }  // namespace millet::portable

@@ -38,28 +38,31 @@ MILLET_HD MILLET_INLINE void store_columns(const OutputColumns& out, const RowPa
   }
 }
 
-/// The order of every sum, in both products below: within a block of 32, k ascending from zero; then the scaled block sums,
-/// ascending, from zero. It depends on nothing else, so a row of C has the same bits whatever kernel, M or thread count.
-/// All products of a weight and an activation, and of a block sum and a power of two, are exact, so it makes no difference
-/// where the compiler fuses a multiplication with an addition.
+/// The order of every sum, in both products below: within a block of 32, k ascending from zero; then the scaled block
+/// sums, ascending, from zero. It depends on nothing else, so a row of C has the same bits whatever kernel, M or thread
+/// count. All products of a weight and an activation, and of a block sum and a power of two, are exact, so it makes no
+/// difference where the compiler fuses a multiplication with an addition.
 
-/// Whether a block of V * W rows holds codes that decode_normal cannot decode. A pass of its own: the block comes into L1
-/// here, and holding its 16 vectors for the product would spill registers.
-template <int W, int V, class View>
-MILLET_HD MILLET_INLINE bool block_needs_exact_decode(const View& b, Index first_column, Index block) {
+/// Whether `Blocks` consecutive blocks of V * W rows hold codes that decode_normal cannot decode. A pass of its own:
+/// the weights come into L1 here, and holding their 16 vectors a block for the product would spill registers.
+template <int W, int V, int Blocks, class View>
+MILLET_HD MILLET_INLINE bool need_exact_decode(const View& b, Index first_column, Index first_block) {
   using Word = typename Lanes<W>::Word;
   if constexpr (W > 1) {
-    // Twice the code drops its sign; minus 16, zero, the subnormals and NaN are the largest bytes. Three operations a vector
-    // find the blocks to look at again, since zeros are no trouble.
+    // Twice the code drops its sign; minus 16, zero, the subnormals and NaN are the largest bytes. Three operations a
+    // vector find the blocks to look at again, since zeros are no trouble.
     using Byte = typename Lanes<W>::Byte;
     Byte largest{};
 #pragma GCC unroll 2
     for (int q = 0; q < 8; ++q) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) {
-        const auto codes = same_bits<Byte>(load_values<W>(b, first_column + v * W, block, q));
-        const Byte shifted = codes + codes - 16;
-        largest = shifted > largest ? shifted : largest;
+      for (int i = 0; i < Blocks; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) {
+          const auto codes = same_bits<Byte>(load_values<W>(b, first_column + v * W, first_block + i, q));
+          const Byte shifted = codes + codes - 16;
+          largest = shifted > largest ? shifted : largest;
+        }
       }
     }
     constexpr int largest_normal = 2 * 0x7E - 16;
@@ -67,9 +70,11 @@ MILLET_HD MILLET_INLINE bool block_needs_exact_decode(const View& b, Index first
   }
   Word flags{};
 #pragma GCC unroll 1
-  for (int q = 0; q < 8; ++q) {
+  for (int q = 0; q < 8 * Blocks; ++q) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) flags |= exact_decode_flags<W>(load_values<W>(b, first_column + v * W, block, q));
+    for (int v = 0; v < V; ++v) {
+      flags |= exact_decode_flags<W>(load_values<W>(b, first_column + v * W, first_block + q / 8, q % 8));
+    }
   }
   return any<W>(flags & 0x80808080U);
 }
@@ -92,8 +97,8 @@ MILLET_HD MILLET_INLINE void decode_dwords(const View& b, Index first_column, In
 /// What brings sums of exactly decoded weights to the scale of the others.
 inline constexpr float exact_decode_factor = 0x1p-60F;
 
-/// The contribution of `Blocks` consecutive blocks to M rows times V vectors. Their sums are independent chains: one alone
-/// would wait for the latency of each multiply-add.
+/// The contribution of `Blocks` consecutive blocks to M rows times V vectors. Their sums are independent chains: one
+/// alone would wait for the latency of each multiply-add.
 template <int W, int V, int M, int Blocks, bool Exact, class View>
 MILLET_HD MILLET_INLINE void add_direct_blocks(const View& b, const DecodedActivations& a, const RowPair (&rows)[M],
                                                Index first_column, Index first_block,
@@ -131,8 +136,8 @@ MILLET_HD MILLET_INLINE void add_direct_blocks(const View& b, const DecodedActiv
   }
 }
 
-/// M rows times V vectors of W columns, straight from the codes: for few rows, where decoding costs more than multiplying.
-/// Handles columns first_column .. first_column + V * W - 1; all rows share one pass over the weights.
+/// M rows times V vectors of W columns, straight from the codes: for few rows, where decoding costs more than
+/// multiplying. Handles columns first_column .. first_column + V * W - 1; all rows share one pass over the weights.
 template <int W, int V, int M, class View>
 MILLET_HD MILLET_INLINE void direct_product(const View& b, const DecodedActivations& a, const RowPair (&rows)[M],
                                             Index first_column, bool weighted, const OutputColumns& out) {
@@ -141,24 +146,17 @@ MILLET_HD MILLET_INLINE void direct_product(const View& b, const DecodedActivati
   typename Lanes<W>::Float sums[M][V] = {};
   const Index blocks = MxBlock::count(b.cols());
   for (Index first = 0; first < blocks; first += blocks_at_once) {
-    bool exact[blocks_at_once];
-    bool any_exact = first + blocks_at_once > blocks;
-    for (int i = 0; i < blocks_at_once; ++i) {
-      if (first + i >= blocks) break;
-      prefetch_values<W>(b, first_column, first + i);
-      exact[i] = block_needs_exact_decode<W, V>(b, first_column, first + i);
-      any_exact = any_exact || exact[i];
-    }
-    if (!any_exact) {
+    const Index end = first + blocks_at_once < blocks ? first + blocks_at_once : blocks;
+    for (Index block = first; block < end; ++block) prefetch_values<W>(b, first_column, block);
+    if (end - first == blocks_at_once && !need_exact_decode<W, V, blocks_at_once>(b, first_column, first)) {
       add_direct_blocks<W, V, M, blocks_at_once, false>(b, a, rows, first_column, first, sums);
       continue;
     }
-    for (int i = 0; i < blocks_at_once; ++i) {
-      if (first + i >= blocks) break;
-      if (exact[i]) {
-        add_direct_blocks<W, V, M, 1, true>(b, a, rows, first_column, first + i, sums);
+    for (Index block = first; block < end; ++block) {
+      if (need_exact_decode<W, V, 1>(b, first_column, block)) {
+        add_direct_blocks<W, V, M, 1, true>(b, a, rows, first_column, block, sums);
       } else {
-        add_direct_blocks<W, V, M, 1, false>(b, a, rows, first_column, first + i, sums);
+        add_direct_blocks<W, V, M, 1, false>(b, a, rows, first_column, block, sums);
       }
     }
   }
@@ -214,12 +212,11 @@ MILLET_HD MILLET_INLINE void decode_block(const View& b, Index first_column, Ind
   }
 }
 
-/// Up to 64 rows times V vectors of W columns: each block of weights is decoded once, into a buffer of 2 KiB on the host,
-/// and multiplied with all rows, `Tile` rows at a time in registers.
-/// \param count  rows in use, at least 1
+/// Up to 64 rows times V vectors of W columns: each block of weights is decoded once, into a buffer of 2 KiB on the
+/// host, and multiplied with all rows, `Tile` rows at a time in registers. \param count  rows in use, at least 1
 template <int W, int V, int Tile, class View>
-MILLET_HD MILLET_INLINE void buffered_product(const View& b, const DecodedActivations& a, const RowPair* rows, int count,
-                                              Index first_column, bool weighted, const OutputColumns& out) {
+MILLET_HD MILLET_INLINE void buffered_product(const View& b, const DecodedActivations& a, const RowPair* rows,
+                                              int count, Index first_column, bool weighted, const OutputColumns& out) {
   using Float = typename Lanes<W>::Float;
   Float sums[rows_per_pass][V];
   for (int m = 0; m < count; ++m) {
@@ -232,7 +229,7 @@ MILLET_HD MILLET_INLINE void buffered_product(const View& b, const DecodedActiva
     typename Lanes<W>::Int b_scale[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) b_scale[v] = load_scales<W>(b, first_column + v * W, block);
-    const bool exact = block_needs_exact_decode<W, V>(b, first_column, block);
+    const bool exact = need_exact_decode<W, V, 1>(b, first_column, block);
     if (exact) {
       decode_block<W, V, true>(b, first_column, block, decoded);
     } else {

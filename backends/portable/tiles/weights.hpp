@@ -14,12 +14,14 @@ inline constexpr Index strip_rows = 16;
 using StripOrder = FragmentOrder<RowDigit<strip_rows>, ColDigit<4>>;
 using StripWeights = WeightLayout<StripOrder, ScaleMapping<StripOrder>>;
 
-// Where the weights of W rows from `row` on stand; the row count is the caller's business. A `load_values` brings dword q
-// (k = 4 q .. 4 q + 3) of a block for each row, a `load_scales` the scale codes of a block.
+// Where the weights of W rows from `row` on stand; the row count is the caller's business. A `load_values` brings dword
+// q (k = 4 q .. 4 q + 3) of a block for each row, a `load_scales` the scale codes of a block.
 
 template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(const StripWeights::View& b, Index row, Index block, int q) {
-  const Index offset = b.value_layout.tile_offset(row / strip_rows, block * (MxBlock::k / 4) + q) + row % strip_rows * 4;
+MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(const StripWeights::View& b, Index row, Index block,
+                                                            int q) {
+  const Index offset =
+      b.value_layout.tile_offset(row / strip_rows, block * (MxBlock::k / 4) + q) + row % strip_rows * 4;
   return load<typename Lanes<W>::Word>(b.values + offset);
 }
 
@@ -32,7 +34,8 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Int load_scales(const StripWeights::V
 
 // Lanes beyond the last row read the last row again: in bounds, and never stored.
 template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(const RowMajorWeights::View& b, Index row, Index block, int q) {
+MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(const RowMajorWeights::View& b, Index row, Index block,
+                                                            int q) {
   typename Lanes<W>::Word words{};
   for (int lane = 0; lane < W; ++lane) {
     const Index clamped = row + lane < b.rows() ? row + lane : b.rows() - 1;
@@ -52,8 +55,8 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Int load_scales(const RowMajorWeights
 }
 
 /// Asks the caches for weights that this item will want soon: 2 KB ahead into L1, 8 KB ahead toward L2, which hides the
-/// latency of DRAM that hardware prefetchers alone leave (docs/performance/portable.md). Rows of row-major weights are as
-/// many streams, which those prefetchers follow well enough.
+/// latency of DRAM that hardware prefetchers alone leave (docs/performance/portable.md). Rows of row-major weights are
+/// as many streams, which those prefetchers follow well enough.
 template <int W>
 MILLET_HD MILLET_INLINE void prefetch_values(const StripWeights::View& b, Index row, Index block) {
   if constexpr (W > 1) {
