@@ -84,7 +84,8 @@ concept Kernel = is_problem<typename T::Problem> &&
                    { T::run(p, x, policy, Workspace{}, Stream{}) } -> std::same_as<Expected<void>>;
                  };
 
-/// A kernel that can tell about how long it takes: seconds on `device`, for choosing where nothing was tuned.
+/// A kernel that can tell about how long it takes: seconds on `device`, for choosing where nothing was tuned; infinity or
+/// NaN where it cannot tell.
 template <class T>
 concept HasCostModel = requires(const typename T::Problem& p, const typename T::Policy& policy, const DeviceInfo& device) {
   { T::estimate_seconds(p, policy, device) } noexcept -> std::same_as<double>;

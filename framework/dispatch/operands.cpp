@@ -2,22 +2,38 @@
 #include "millet/dispatch/operands.hpp"
 
 #include <array>
+#include <limits>
 
 namespace millet {
 
 namespace {
 
+// Memory that a call reads or writes.
 struct Range {
   std::string_view name;
   const void* data;
   Index bytes;
+  Index alignment;
 };
 
 bool overlap(const Range& x, const Range& y) {
+  if (x.bytes == 0 || y.bytes == 0) return false;
   const auto x_begin = reinterpret_cast<std::uintptr_t>(x.data);
   const auto y_begin = reinterpret_cast<std::uintptr_t>(y.data);
-  return x_begin < y_begin + static_cast<std::uintptr_t>(y.bytes) &&
-         y_begin < x_begin + static_cast<std::uintptr_t>(x.bytes);
+  return x_begin <= y_begin ? y_begin - x_begin < static_cast<std::uintptr_t>(x.bytes)
+                            : x_begin - y_begin < static_cast<std::uintptr_t>(y.bytes);
+}
+
+// x * y + z, at most the largest Index: strides come from the caller and may be anything.
+Index saturated(Index x, Index y, Index z) {
+  Index result = 0;
+  const bool overflows = __builtin_mul_overflow(x, y, &result) || __builtin_add_overflow(result, z, &result);
+  return overflows ? std::numeric_limits<Index>::max() : result;
+}
+
+// Bytes from the first element of `rows` rows to the last.
+Index bytes_of_rows(Index rows, Index stride, Index row_elements, Index element_bytes) {
+  return saturated(saturated(rows - 1, stride, row_elements), element_bytes, 0);
 }
 
 // What the dense and the grouped check have in common, after the problem is reduced to its extents.
@@ -31,12 +47,16 @@ struct Extents {
   ActivationFormat activation;
 };
 
+// Token ids, expert ids, their number in use and slot weights; empty for a dense product.
+using RoutingRanges = std::array<Range, 4>;
+
 Index activation_element_bytes(ActivationFormat format) {
   return format == ActivationFormat::mx ? 1 : format == ActivationFormat::bf16 ? 2 : 4;
 }
 
 Expected<void> check(std::string_view kernel, const Extents& e, const Activations& a, const WeightsRef& b, const Output& c,
-                     const LayoutDescriptor& layout, Index alignment, Workspace workspace, Index workspace_needed) {
+                     const RoutingRanges& routing, const LayoutDescriptor& layout, Index alignment,
+                     Workspace workspace, Index workspace_needed) {
   if (a.format != e.activation) {
     return fail(ErrorCode::invalid_argument, "{}: activations are {}, the problem says {}", kernel, to_string(a.format),
                 to_string(e.activation));
@@ -55,48 +75,60 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
     return fail(ErrorCode::invalid_layout, "{}: the output's row stride must be at least n={}, got {}", kernel, e.n,
                 c.row_stride);
   }
-  const Index values_needed = e.experts * layout.value_count(e.n, e.k);
-  const Index scales_needed = e.experts * layout.scale_count(e.n, e.k);
+  const Index values_needed = saturated(e.experts, layout.value_count(e.n, e.k), 0);
+  const Index scales_needed = saturated(e.experts, layout.scale_count(e.n, e.k), 0);
   if (b.value_count < values_needed || b.scale_count < scales_needed) {
     return fail(ErrorCode::invalid_layout,
                 "{}: weight buffers hold {} values and {} scales, layout '{}' needs {} and {} for {} expert(s) of [{}, {}]",
                 kernel, b.value_count, b.scale_count, layout.name(), values_needed, scales_needed, e.experts, e.n, e.k);
   }
 
-  const Index element = activation_element_bytes(e.activation);
-  const Index output_element = bytes_per_element(e.output);
-  const Range output{"output", c.values, ((e.c_rows - 1) * c.row_stride + e.n) * output_element};
-  const std::array inputs{
-      Range{"activation values", a.values, ((e.a_rows - 1) * a.value_stride + e.k) * element},
-      Range{"activation scales", a.scales, mx ? (e.a_rows - 1) * a.scale_stride + blocks : 0},
-      Range{"weight values", b.values, values_needed},
-      Range{"weight scales", b.scales, scales_needed},
-  };
-  if (output.data == nullptr) return fail(ErrorCode::invalid_argument, "{}: the output pointer is null", kernel);
-  for (const Range& input : inputs) {
-    if (input.data == nullptr && input.bytes > 0) {
-      return fail(ErrorCode::invalid_argument, "{}: the pointer to the {} is null", kernel, input.name);
-    }
-    if (input.data != nullptr && overlap(output, input)) {
-      return fail(ErrorCode::invalid_argument, "{}: the output overlaps the {}; use separate buffers", kernel, input.name);
-    }
-  }
-  struct Alignment {
-    std::string_view name;
-    const void* data;
-    Index wanted;
-  };
-  for (const auto& [name, data, wanted] :
-       {Alignment{"weight values", b.values, alignment}, Alignment{"activation values", a.values, element},
-        Alignment{"output", c.values, output_element}}) {
-    if (const auto address = reinterpret_cast<std::uintptr_t>(data); address % static_cast<std::uintptr_t>(wanted) != 0) {
-      return fail(ErrorCode::invalid_argument, "{}: the {} must be aligned to {} bytes, got an address {} bytes past that",
-                  kernel, name, wanted, address % static_cast<std::uintptr_t>(wanted));
-    }
-  }
   if (workspace_needed > 0 && (workspace.data == nullptr || workspace.bytes < workspace_needed)) {
     return fail(ErrorCode::invalid_argument, "{}: needs a workspace of {} bytes, got {}", kernel, workspace_needed,
                 workspace.data == nullptr ? 0 : workspace.bytes);
+  }
+
+  const Index element = activation_element_bytes(e.activation);
+  const Index output_element = bytes_per_element(e.output);
+  const Range output{"output", c.values, bytes_of_rows(e.c_rows, c.row_stride, e.n, output_element), output_element};
+  const Range scratch{"workspace", workspace.data, workspace_needed, workspace_alignment};
+  const std::array inputs{
+      Range{"activation values", a.values, bytes_of_rows(e.a_rows, a.value_stride, e.k, element), element},
+      Range{"activation scales", a.scales, mx ? bytes_of_rows(e.a_rows, a.scale_stride, blocks, 1) : 0, 1},
+      Range{"weight values", b.values, values_needed, alignment},
+      Range{"weight scales", b.scales, scales_needed, 1},
+      routing[0], routing[1], routing[2], routing[3],
+  };
+  const auto check_range = [&](const Range& range) -> Expected<void> {
+    if (range.bytes == 0) return {};
+    if (range.data == nullptr) {
+      return fail(ErrorCode::invalid_argument, "{}: the pointer to the {} is null", kernel, range.name);
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(range.data);
+    if (const auto wanted = static_cast<std::uintptr_t>(range.alignment); address % wanted != 0) {
+      return fail(ErrorCode::invalid_argument, "{}: the {} must be aligned to {} bytes, got an address {} bytes past that",
+                  kernel, range.name, wanted, address % wanted);
+    }
+    if (range.bytes > (Index{1} << 62)) {
+      return fail(ErrorCode::invalid_layout, "{}: the {} would pass 2^62 bytes; check the stride", kernel, range.name);
+    }
+    return {};
+  };
+  if (c.values == nullptr) return fail(ErrorCode::invalid_argument, "{}: the output pointer is null", kernel);
+  for (const Range& range : {output, scratch}) {
+    if (auto done = check_range(range); !done) return done;
+  }
+  for (const Range& input : inputs) {
+    if (auto done = check_range(input); !done) return done;
+    for (const Range& written : {output, scratch}) {
+      if (overlap(written, input)) {
+        return fail(ErrorCode::invalid_argument, "{}: the {} overlaps the {}; use separate buffers", kernel, written.name,
+                    input.name);
+      }
+    }
+  }
+  if (overlap(output, scratch)) {
+    return fail(ErrorCode::invalid_argument, "{}: the output overlaps the workspace; use separate buffers", kernel);
   }
   return {};
 }
@@ -107,7 +139,7 @@ Expected<void> check_operands(std::string_view kernel, const GemmProblem& p, con
                               const LayoutDescriptor& layout, Index alignment, Workspace workspace,
                               Index workspace_needed) {
   const Extents extents{p.m, p.m, p.n, p.k, 1, p.output, p.activation};
-  return check(kernel, extents, operands.a, operands.b, operands.c, layout, alignment, workspace, workspace_needed);
+  return check(kernel, extents, operands.a, operands.b, operands.c, {}, layout, alignment, workspace, workspace_needed);
 }
 
 Expected<void> check_operands(std::string_view kernel, const GroupedProblem& p, const GroupedOperandsRef& operands,
@@ -122,7 +154,14 @@ Expected<void> check_operands(std::string_view kernel, const GroupedProblem& p, 
                 routing.slot_weights != nullptr ? "given" : "null", p.weighted ? "weighted" : "not weighted");
   }
   const Extents extents{p.a_rows(), p.slots, p.n, p.k, p.experts, p.output, p.activation};
-  return check(kernel, extents, operands.a, operands.b, operands.c, layout, alignment, workspace, workspace_needed);
+  const RoutingRanges ranges{
+      Range{"sorted token ids", routing.sorted_token_ids, saturated(p.padded_slots, 4, 0), 4},
+      Range{"expert ids", routing.expert_ids, saturated(p.blocks(), 4, 0), 4},
+      Range{"number of padded tokens", routing.num_tokens_post_padded, 4, 4},
+      Range{"slot weights", routing.slot_weights, p.weighted ? saturated(p.slots, 4, 0) : 0, 4},
+  };
+  return check(kernel, extents, operands.a, operands.b, operands.c, ranges, layout, alignment, workspace,
+               workspace_needed);
 }
 
 }  // namespace millet

@@ -38,12 +38,15 @@ struct Output {
   Index row_stride = 0;  ///< in elements, at least n
 };
 
-/// Scratch memory of a call: owned by the caller, one for each stream, zeroed once when allocated. Kernels that count
-/// in it leave their counters zero.
+/// Scratch memory of a call: owned by the caller, one for each stream, zeroed once when allocated, aligned to
+/// workspace_alignment. Kernels that count in it leave their counters zero.
 struct Workspace {
   void* data = nullptr;
   Index bytes = 0;
 };
+
+/// Bytes. Less than what Backend::allocate gives, so that callers may cut one allocation into several workspaces.
+inline constexpr Index workspace_alignment = 16;
 
 template <class Layout>
 struct GemmOperands {
@@ -124,9 +127,10 @@ struct GroupedOperandsRef {
 
 /// Checks pointers, strides, sizes, alignment and the workspace of a call in O(1): everything but the routing ids.
 ///
-/// Errors: invalid_argument for a null or misaligned pointer, an output that overlaps an input, or a workspace smaller than
-/// `workspace_needed`; invalid_layout for weights in another layout than `layout`, a buffer that is too short, or a
-/// stride below its row. Each names the operand, its value and the requirement.
+/// Errors: invalid_argument for a null or misaligned pointer, an output or workspace that overlaps another operand, or a
+/// workspace smaller than `workspace_needed`; invalid_layout for weights in another layout than `layout`, a buffer that is
+/// too short, a stride below its row, or one that leads beyond 2^62 bytes. Each names the operand, its value and the
+/// requirement. Pointers are compared and never followed.
 /// \param alignment  of the weight values, in bytes
 [[nodiscard]] Expected<void> check_operands(std::string_view kernel, const GemmProblem& problem,
                                             const GemmOperandsRef& operands, const LayoutDescriptor& layout,

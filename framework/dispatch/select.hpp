@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -114,19 +115,17 @@ template <class P>
   }
 
   Selection<P> best;
-  double best_seconds = 0;
+  double best_seconds = std::numeric_limits<double>::infinity();
   for (const auto& kernel : backend.kernels<P>()) {
     if (const Verdict verdict = kernel.supports(problem); !verdict) {
       best.declined.push_back({kernel.id, verdict.reason});
       continue;
     }
-    if (kernel.estimate_seconds == nullptr) {
-      if (best.kernel == nullptr) best.kernel = &kernel;  // stands until a kernel with an estimate comes
-      continue;
-    }
+    if (best.kernel == nullptr) best.kernel = &kernel;  // stands until a kernel with an estimate comes
+    if (kernel.estimate_seconds == nullptr) continue;
     for (int policy = 0; policy < kernel.policy_count; ++policy) {
       const double seconds = kernel.estimate_seconds(problem, policy, device);
-      if (best.how == Chosen::cost_model && seconds >= best_seconds) continue;
+      if (!(seconds < best_seconds)) continue;  // NaN and infinity are no estimates
       best.kernel = &kernel;
       best.policy = policy;
       best.how = Chosen::cost_model;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 
 namespace millet {
 
@@ -225,20 +226,29 @@ const TunedRow* TunedTable::find(const TunedKey& key) const noexcept {
 }
 
 std::vector<const TunedRow*> TunedTable::nearest_m(const TunedKey& key) const {
-  std::vector<const TunedRow*> near;
+  std::vector<const TunedRow*> by_m;
   for (const TunedRow& row : rows_) {
-    TunedKey same_m = row.key;
-    same_m.m = key.m;
-    if (same_m == key) near.push_back(&row);
+    const TunedKey& x = row.key;
+    if (x.m != key.m && x.n == key.n && x.k == key.k && x.groups == key.groups && x.units == key.units &&
+        x.activation == key.activation && x.operation == key.operation && x.arch == key.arch) {
+      by_m.push_back(&row);
+    }
   }
-  const auto distance = [&](const TunedRow* row) {
-    return std::abs(std::log(static_cast<double>(row->key.m) / static_cast<double>(key.m)));
-  };
-  std::sort(near.begin(), near.end(), [&](const TunedRow* x, const TunedRow* y) {
-    const double dx = distance(x);
-    const double dy = distance(y);
-    return dx != dy ? dx < dy : x->key.m > y->key.m;
-  });
+  std::sort(by_m.begin(), by_m.end(), [](const TunedRow* x, const TunedRow* y) { return x->key.m < y->key.m; });
+
+  // Outward from m. Below and above are compared as x * y with m * m, which unlike quotients and logarithms is exact.
+  auto above = std::find_if(by_m.begin(), by_m.end(), [&](const TunedRow* row) { return row->key.m > key.m; });
+  auto below = above;
+  std::vector<const TunedRow*> near;
+  near.reserve(by_m.size());
+  const auto m = static_cast<double>(key.m);
+  while (below != by_m.begin() || above != by_m.end()) {
+    const bool take_above =
+        below == by_m.begin() ||
+        (above != by_m.end() &&
+         static_cast<double>((*above)->key.m) * static_cast<double>((*std::prev(below))->key.m) <= m * m);
+    near.push_back(take_above ? *above++ : *--below);
+  }
   return near;
 }
 

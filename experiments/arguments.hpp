@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "millet/error/expected.hpp"
+#include "millet/layout/mapping.hpp"
+
+namespace millet {
+
+/// The items of "a,b,c". Errors: invalid_argument, naming the option, for an empty item.
+[[nodiscard]] Expected<std::vector<std::string>> parse_list(std::string_view option, std::string_view text);
+
+/// Extents "1,2,4". Errors: invalid_argument, naming the option and the item, for what is no integer of at least 1.
+[[nodiscard]] Expected<std::vector<Index>> parse_extents(std::string_view option, std::string_view text);
+
+/// Seconds of "60s", "500ms", "2m" or "60". Errors: invalid_argument for anything else, and for 0 or less.
+[[nodiscard]] Expected<double> parse_duration(std::string_view option, std::string_view text);
+
+/// `text` as one word of a shell command: in single quotes where it needs them.
+[[nodiscard]] std::string shell_word(std::string_view text);
+[[nodiscard]] std::string shell_line(std::span<const char* const> words);
+
+}  // namespace millet

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "millet/backends/registry.hpp"
+#include "millet/device/ceilings.hpp"
+#include "millet/dispatch/tuned_table.hpp"
+
+namespace millet {
+
+/// A backend that can run here, with what a run asks of it once.
+struct BackendSession {
+  const Backend* backend = nullptr;
+  DeviceInfo device;
+  TunedTable tuned;
+  Ceilings ceilings;  ///< all 0 until measure_ceilings
+
+  /// Whether it computes on this machine's processor: only then may baselines of the host stand beside it.
+  [[nodiscard]] bool on_host() const;
+  /// Host threads that compute, or 0 for a device.
+  [[nodiscard]] Index threads() const { return on_host() ? device.compute_units : 0; }
+};
+
+/// Names of all backends in this build.
+[[nodiscard]] std::vector<std::string> backend_names();
+
+/// The backends called `names`, or with "all" or nothing every one that can run here.
+/// \param strict  a bad row in a tuned table is fatal
+/// Errors: unknown_name with near names; unavailable, with the backend's reason, for a named one that cannot run here, and
+/// when none can; parse_error of a tuned table.
+[[nodiscard]] Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names, bool strict);
+
+}  // namespace millet

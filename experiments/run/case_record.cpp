@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/case_record.hpp"
+
+#include <cctype>
+#include <string_view>
+
+#include "arguments.hpp"
+#include "machine/build_info.hpp"
+#include "machine/machine.hpp"
+
+namespace millet {
+
+namespace {
+
+// A regular expression that matches exactly `name`.
+std::string exactly(std::string_view name) {
+  std::string expression = "^";
+  for (const char c : name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && std::string_view("/_-").find(c) == std::string_view::npos) {
+      expression += '\\';
+    }
+    expression += c;
+  }
+  return expression + "$";
+}
+
+void append_note(Record& record, const std::string& note) { record.note += (record.note.empty() ? "" : "; ") + note; }
+
+// Adds a baseline that has a time, or says in the note why it has none.
+void add_baseline(Record& record, const Outcome& baseline, std::string_view role) {
+  if (baseline.measurement.evidence == Evidence::measured) {
+    record.baselines.push_back(record_baseline(baseline.name, std::string(role), baseline.measurement));
+  } else if (!baseline.obstacle.empty()) {
+    append_note(record, fmt::format("no baseline {}: {}", baseline.name, baseline.obstacle));
+  }
+}
+
+}  // namespace
+
+RecordCommon common_record(const RunOptions& options, const BackendSession& session) {
+  RecordCommon common;
+  common.ceilings = session.ceilings;
+  Record& record = common.record;
+  record.build = build_info();
+  record.build_id = build_id(record.build);
+  const Machine machine = inspect_machine();
+  record.env.device = session.device.name;
+  record.env.architecture = session.device.architecture;
+  record.env.compute_units = session.device.compute_units;
+  record.env.runtime = session.device.runtime;
+  record.env.cpu = machine.cpu;
+  record.env.cores = machine.cores;
+  record.env.affinity = machine.affinity;
+  record.env.governor = machine.governor;
+  record.env.os = machine.container.empty() ? machine.os : machine.os + " in " + machine.container;
+  record.env.huge_pages = machine.huge_pages;
+  record.env.warnings = doubts(machine, session.threads());
+  if (session.device.last_level_cache_bytes <= 0) {
+    record.env.warnings.emplace_back("the size of the last-level cache is unknown: no rotation can be called cold");
+  }
+  record.run.seed = options.operands.seed;
+  record.run.command_line = options.command_line;
+  record.run.start = utc_now();
+  record.run.host_hash = machine.host_hash;
+  record.run.load = machine.load;
+  record.clock.source = session.on_host() ? "steady_clock" : session.device.runtime;
+  record.tuned.rejected_rows = static_cast<Index>(session.tuned.rejected().size());
+  record.tags = options.tags;
+  return common;
+}
+
+CaseWork work_of(const DenseCase& planned) { return {{planned.problem.bytes(), planned.problem.flops()}, 0}; }
+
+CaseWork work_of(const GroupedCase& planned) {
+  return {{planned.problem.bytes(planned.routed.used), planned.problem.flops()}, planned.routed.used};
+}
+
+std::string repro_command(const RunOptions& options, const ShapeCases& shape, const std::string& case_name, Index m,
+                          std::string_view backend, std::string_view kernel, int policy) {
+  std::string baselines;
+  for (const std::string& baseline : options.baselines) baselines += (baselines.empty() ? "" : ",") + baseline;
+  std::string command = fmt::format("millet run {} --m {} --filter {} --backend {}", shape.selector, m,
+                                    shell_word(exactly(case_name)), backend);
+  if (!baselines.empty()) command += " --baseline " + baselines;
+  command += fmt::format(" --protocol {} --seed {} --activation {} --output {} --scale-mode {} --experts {}",
+                         options.protocol == Protocol::cold_graph ? "cold" : "hot", options.operands.seed,
+                         to_string(options.operands.activation), to_string(options.operands.output),
+                         to_string(options.operands.scale_mode),
+                         options.operands.resident_experts == ResidentExperts::all ? "all" : "used");
+  if (!kernel.empty()) command += fmt::format(" --kernel {} --policy {}", kernel, policy);
+  return command;
+}
+
+template <class P>
+Record planned_record(const RecordCommon& common, const RunOptions& options, const ShapeCases& shape,
+                      const PlannedCase<P>& planned, const Entrant<P>& entrant, const CaseWork& work) {
+  Record record = common.record;
+  record.subject = entrant.subject;
+  record.case_id = entrant.id;
+  record.note = entrant.decline;
+  record.work.bytes = work.work.bytes;
+  record.work.flops = work.work.flops;
+  record.work.touched_experts = work.touched_experts;
+  record.roof = record_roof(work.work, common.ceilings, 0);
+  const Selection<P>& selection = entrant.choice.selection;
+  if (selection.row != nullptr) {
+    record.tuned.row = fmt::format("tuned table of {}:{}", entrant.subject.backend, selection.row->line);
+  }
+  record.repro = repro_command(options, shape, planned.name, planned.m, entrant.subject.backend, entrant.subject.kernel,
+                               selection.policy);
+  return record;
+}
+
+void add_outcome(Record& record, const RecordCommon& common, const ContestResult& result, std::size_t index,
+                 Index eigen_threads, const std::vector<std::string_view>& baseline_backends, Protocol protocol) {
+  const Outcome& outcome = result.kernels[index];
+  if (outcome.verified) {
+    const reference::Comparison& found = outcome.verification;
+    record.verify = {"oracle", found.max_ratio, found.mismatch_fraction, found.correct, found.verdict};
+  }
+  if (outcome.measurement.evidence != Evidence::measured) {
+    append_note(record, outcome.obstacle);
+    return;
+  }
+  const Measurement& measurement = outcome.measurement;
+  record.evidence = measurement.evidence;
+  record.result = record_result(measurement);
+  record.cache = record_cache(measurement.cache, protocol);
+  record.clock.before_ghz = measurement.clock_before_ghz;
+  record.clock.after_ghz = measurement.clock_after_ghz;
+  record.clock.throttled = measurement.throttled();
+  record.roof = record_roof({record.work.bytes, record.work.flops}, common.ceilings, record.result.median_ns);
+  for (const EigenOutcome& eigen : result.eigen) {
+    if (eigen.threads == eigen_threads) add_baseline(record, eigen.outcome, "performance");
+  }
+  for (std::size_t i = 0; i < result.baseline_kernels.size(); ++i) {
+    if (baseline_backends[i] != record.subject.backend) add_baseline(record, result.baseline_kernels[i], "performance");
+  }
+  for (const Outcome& reference : result.reference) add_baseline(record, reference, "correctness");
+}
+
+template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&, const PlannedCase<GemmProblem>&,
+                               const Entrant<GemmProblem>&, const CaseWork&);
+template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&,
+                               const PlannedCase<GroupedProblem>&, const Entrant<GroupedProblem>&, const CaseWork&);
+
+}  // namespace millet

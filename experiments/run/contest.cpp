@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/contest.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "machine/machine.hpp"
+#include "millet/device/host_info.hpp"
+
+namespace millet {
+
+namespace {
+
+constexpr double memory_share = 0.6;  // of what is available, for all contestants together
+
+// Weight copies for a protocol on a cache, as far as memory reaches; 0 when not even one fits.
+struct CopyPlan {
+  Index copies = 0;
+  CacheState cache;
+};
+
+CopyPlan plan_copies(Protocol protocol, Index last_level_cache, Index touched_bytes, Index bytes_per_copy, Index fixed_bytes,
+                     Index memory) {
+  CopyPlan plan;
+  const Index wanted = protocol == Protocol::cold_graph && last_level_cache > 0
+                           ? (touched_bytes > 2 * last_level_cache ? 1 : copies_for_cold(last_level_cache, touched_bytes))
+                           : 1;
+  const Index fitting = (memory - fixed_bytes) / std::max<Index>(1, bytes_per_copy);
+  plan.copies = std::max<Index>(0, std::min(wanted, fitting));
+  plan.cache.copies = plan.copies;
+  plan.cache.footprint_bytes = plan.copies * touched_bytes;
+  plan.cache.last_level_cache_bytes = last_level_cache;
+  plan.cache.cold = protocol == Protocol::cold_graph && last_level_cache > 0 &&
+                    plan.cache.footprint_bytes > 2 * last_level_cache;
+  return plan;
+}
+
+std::string memory_obstacle(Index needed, Index memory) {
+  return fmt::format("needs {} MiB of memory for the weights; {} MiB may be used ({:.0f} % of what is free, shared by all "
+                     "contestants)",
+                     needed >> 20, memory >> 20, 100 * memory_share);
+}
+
+reference::Product run_oracle(const HostGemm& operands) { return reference::eigen_gemm(operands); }
+reference::Product run_oracle(const HostGrouped& operands) { return reference::eigen_grouped_gemm(operands); }
+
+std::vector<const MxMatrix<>*> touched_matrices(const HostGemm& operands) { return {operands.b}; }
+std::vector<const MxMatrix<>*> touched_matrices(const HostGrouped& operands) {
+  std::vector<const MxMatrix<>*> matrices;
+  for (const Index expert : experts_in_use(operands)) matrices.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
+  return matrices;
+}
+
+EigenF32Run make_eigen_run(const EigenF32& code, const HostGemm& operands, DecodedWeights weights, Index threads) {
+  return EigenF32Run::dense(code, operands, std::move(weights), threads);
+}
+EigenF32Run make_eigen_run(const EigenF32& code, const HostGrouped& operands, DecodedWeights weights, Index threads) {
+  return EigenF32Run::grouped(code, operands, std::move(weights), threads);
+}
+
+Index expert_count(const GemmProblem&) { return 1; }
+Index expert_count(const GroupedProblem& p) { return p.experts; }
+
+// Contestants that are ready to be timed, and where their results go.
+struct Field {
+  std::vector<Contender> contenders;
+  std::vector<Outcome*> outcomes;
+};
+
+template <class P>
+void enter_kernel(const Contest<P>& contest, const Choice<P>& choice, const ContestOptions& options, Index memory,
+                  Outcome& outcome, Field& field) {
+  const Backend& backend = *choice.session->backend;
+  const KernelFor<P>& kernel = *choice.selection.kernel;
+  const P& problem = contest.operands.problem;
+  outcome.name = std::string(backend.name);
+  const LayoutDescriptor& layout = *kernel.weight_layout;
+  const Index copy_bytes =
+      expert_count(problem) * (layout.value_count(problem.n, problem.k) + layout.scale_count(problem.n, problem.k));
+  // Packing holds one more copy while it lasts.
+  const CopyPlan plan = plan_copies(options.protocol, choice.session->device.last_level_cache_bytes,
+                                    contest.touched_weight_bytes, copy_bytes, copy_bytes, memory);
+  if (plan.copies == 0) {
+    outcome.obstacle = memory_obstacle(2 * copy_bytes, memory);
+    return;
+  }
+  auto instance = KernelInstance<P>::create(backend, kernel, choice.selection.policy, contest.operands, plan.copies);
+  if (!instance) {
+    outcome.obstacle = instance.error().message;
+    return;
+  }
+  auto comparison = verify_instance(*instance, *contest.expected);
+  if (!comparison) {
+    outcome.obstacle = comparison.error().message;
+    return;
+  }
+  outcome.verification = *std::move(comparison);
+  outcome.verified = true;
+  if (outcome.wrong()) {
+    outcome.obstacle = "incorrect: " + outcome.verification.verdict;
+    return;
+  }
+  std::vector<Launch> launches;
+  for (Index copy = 0; copy < plan.copies; ++copy) launches.push_back(instance->launch(copy));
+  auto contender = make_contender(backend, outcome.name, std::move(launches),
+                                  options.protocol == Protocol::cold_graph ? Replay::graph : Replay::eager, plan.cache);
+  if (!contender) {
+    outcome.obstacle = contender.error().message;
+    return;
+  }
+  field.contenders.push_back(*std::move(contender));
+  field.outcomes.push_back(&outcome);
+}
+
+template <class P>
+void enter_eigen(const Contest<P>& contest, const ContestOptions& options, Index memory, EigenOutcome& entry, Field& field) {
+  Outcome& outcome = entry.outcome;
+  outcome.name = contest.eigen->title(entry.threads);
+  const std::vector<const MxMatrix<>*> matrices = touched_matrices(contest.operands);
+  const Index copy_bytes =
+      static_cast<Index>(matrices.size()) * matrices.front()->rows() * matrices.front()->cols() * Index{sizeof(float)};
+  const CopyPlan plan = plan_copies(options.protocol, host_device_info(1, "").last_level_cache_bytes, copy_bytes, copy_bytes,
+                                    0, memory);
+  if (plan.copies == 0) {
+    outcome.obstacle = memory_obstacle(copy_bytes, memory);
+    return;
+  }
+  std::optional<DecodedWeights> fresh;
+  std::optional<DecodedWeights>& decoded = contest.decoded == nullptr ? fresh : *contest.decoded;
+  if (!decoded || decoded->copies() != plan.copies) {
+    decoded.reset();
+    auto weights = DecodedWeights::make(matrices, plan.copies);
+    if (!weights) {
+      outcome.obstacle = weights.error().message;
+      return;
+    }
+    decoded = *std::move(weights);
+  }
+  const EigenF32Run run = make_eigen_run(*contest.eigen, contest.operands, *decoded, entry.threads);
+  if (auto done = run.run(0); !done) {
+    outcome.obstacle = done.error().message;
+    return;
+  }
+  outcome.verification =
+      reference::compare(run.output(), *contest.expected, {.accumulator = f32_accumulator, .output = OutputType::f32});
+  outcome.verified = true;
+  if (outcome.wrong()) {
+    outcome.obstacle = "incorrect: " + outcome.verification.verdict;
+    return;
+  }
+  field.contenders.push_back(run.contender(outcome.name, plan.cache));
+  field.outcomes.push_back(&outcome);
+}
+
+template <class P>
+void enter_reference(const Contest<P>& contest, Outcome& outcome, Field& field) {
+  outcome.name = "reference (Eigen f64, decodes)";
+  Contender contender;
+  contender.name = outcome.name;
+  contender.cache.cold = false;
+  contender.batches.emplace_back([operands = contest.operands]() -> Expected<double> {
+    const auto start = std::chrono::steady_clock::now();
+    const reference::Product product = run_oracle(operands);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    return product.y.empty() ? Expected<double>(fail(ErrorCode::unsupported, "the oracle gave no result")) : elapsed.count();
+  });
+  field.contenders.push_back(std::move(contender));
+  field.outcomes.push_back(&outcome);
+}
+
+}  // namespace
+
+template <class P>
+Expected<reference::Comparison> verify_instance(const KernelInstance<P>& instance, const reference::Product& expected) {
+  if (auto filled = instance.fill_output(std::byte{0xFF}); !filled) return fail(std::move(filled));
+  if (auto done = instance.run(Stream{}); !done) return fail(std::move(done));
+  auto c = instance.output();
+  if (!c) return fail(std::move(c));
+  const OutputType output = instance.problem().output;
+  const float untouched = output == OutputType::bf16 ? BF16{0xFFFF}.value() : __builtin_bit_cast(float, 0xFFFFFFFFU);
+  return reference::compare(*c, expected, {.accumulator = instance.kernel().accumulator, .output = output}, untouched);
+}
+
+template <class P>
+Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOptions& options) {
+  ContestResult result;
+  result.kernels.resize(contest.kernels.size());
+  result.baseline_kernels.resize(contest.baseline_kernels.size());
+  if (contest.eigen != nullptr) {
+    for (const Index threads : contest.eigen_threads) result.eigen.push_back({threads, {}});
+  }
+  result.reference.resize(contest.time_reference ? 1 : 0);
+
+  // Decoded weights take about four copies' room, but need a fourth of the copies.
+  const std::size_t sharers = result.kernels.size() + result.baseline_kernels.size() + result.eigen.size();
+  const auto memory = static_cast<Index>(memory_share * static_cast<double>(available_memory_bytes()) /
+                                         static_cast<double>(std::max<std::size_t>(1, sharers)));
+  Field field;
+  for (std::size_t i = 0; i < result.kernels.size(); ++i) {
+    enter_kernel(contest, contest.kernels[i], options, memory, result.kernels[i], field);
+  }
+  // Without a kernel to compare with, a baseline's time is of no use.
+  if (field.contenders.empty()) return result;
+  for (std::size_t i = 0; i < result.baseline_kernels.size(); ++i) {
+    enter_kernel(contest, contest.baseline_kernels[i], options, memory, result.baseline_kernels[i], field);
+  }
+  for (EigenOutcome& entry : result.eigen) enter_eigen(contest, options, memory, entry, field);
+  for (Outcome& outcome : result.reference) enter_reference(contest, outcome, field);
+
+  SamplerOptions sampler;
+  if (options.protocol == Protocol::hot_eager) sampler = hot_eager_options(options.seconds);
+  sampler.seconds = options.seconds;
+  sampler.seed = options.seed;
+  auto measurements = sample(field.contenders, sampler);
+  if (!measurements) return fail(std::move(measurements));
+  for (std::size_t i = 0; i < field.outcomes.size(); ++i) field.outcomes[i]->measurement = std::move((*measurements)[i]);
+  return result;
+}
+
+template Expected<reference::Comparison> verify_instance(const KernelInstance<GemmProblem>&, const reference::Product&);
+template Expected<reference::Comparison> verify_instance(const KernelInstance<GroupedProblem>&, const reference::Product&);
+template Expected<ContestResult> hold_contest(const Contest<GemmProblem>&, const ContestOptions&);
+template Expected<ContestResult> hold_contest(const Contest<GroupedProblem>&, const ContestOptions&);
+
+}  // namespace millet

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "baselines/eigen_f32.hpp"
+#include "millet/dispatch/kernel_instance.hpp"
+#include "millet/dispatch/select.hpp"
+#include "millet/measure/sampler.hpp"
+#include "millet/reference/error_bound.hpp"
+#include "run/backend_session.hpp"
+
+namespace millet {
+
+/// A kernel with the policy that it runs with.
+template <class P>
+struct Choice {
+  const BackendSession* session = nullptr;
+  Selection<P> selection;
+};
+
+/// What happened to one contestant: a time, or why there is none.
+struct Outcome {
+  std::string name;
+  bool verified = false;  ///< whether `verification` holds anything
+  reference::Comparison verification;
+  Measurement measurement;  ///< evidence not_run without a time
+  std::string obstacle;     ///< why there is no time: empty, or one line
+
+  [[nodiscard]] bool wrong() const noexcept { return verified && !verification.correct; }
+};
+
+struct ContestOptions {
+  Protocol protocol = Protocol::cold_graph;
+  double seconds = 1.0;  ///< for the samples of all contestants together
+  std::uint64_t seed = 1;
+};
+
+/// One problem and everybody who computes it.
+template <class P>
+struct Contest {
+  HostOperands<P> operands;
+  const reference::Product* expected = nullptr;
+  Index touched_weight_bytes = 0;   ///< MX bytes of weights that one call reads
+  std::vector<Choice<P>> kernels;
+  std::vector<Choice<P>> baseline_kernels;  ///< kernels of backends named as baselines
+  const EigenF32* eigen = nullptr;          ///< null: not wanted
+  std::optional<DecodedWeights>* decoded = nullptr;  ///< keeps the decoded weights for the next m; null: not kept
+  std::vector<Index> eigen_threads;         ///< one baseline for each number of threads
+  bool time_reference = false;              ///< time the oracle itself
+};
+
+struct EigenOutcome {
+  Index threads = 0;
+  Outcome outcome;
+};
+
+struct ContestResult {
+  std::vector<Outcome> kernels;           ///< as in Contest
+  std::vector<Outcome> baseline_kernels;  ///< likewise
+  std::vector<EigenOutcome> eigen;
+  std::vector<Outcome> reference;  ///< at most one
+};
+
+/// Runs `instance` once over an output of NaN bytes and compares what it leaves with the oracle.
+template <class P>
+[[nodiscard]] Expected<reference::Comparison> verify_instance(const KernelInstance<P>& instance,
+                                                              const reference::Product& expected);
+
+/// Prepares every contestant (weights in as many copies as the protocol and the memory allow), verifies each, then times
+/// those that are correct, taking turns. A contestant that cannot run gets an obstacle; it does not stop the others.
+/// Errors: the first that a timed batch returns.
+template <class P>
+[[nodiscard]] Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOptions& options);
+
+extern template Expected<reference::Comparison> verify_instance(const KernelInstance<GemmProblem>&,
+                                                                const reference::Product&);
+extern template Expected<reference::Comparison> verify_instance(const KernelInstance<GroupedProblem>&,
+                                                                const reference::Product&);
+extern template Expected<ContestResult> hold_contest(const Contest<GemmProblem>&, const ContestOptions&);
+extern template Expected<ContestResult> hold_contest(const Contest<GroupedProblem>&, const ContestOptions&);
+
+}  // namespace millet

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/session.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "machine/build_info.hpp"
+#include "machine/machine.hpp"
+#include "millet/report/jsonl.hpp"
+#include "millet/report/roofline_table.hpp"
+#include "millet/report/speedup_table.hpp"
+#include "near_names.hpp"
+#include "operands/generate.hpp"
+#include "run/budget.hpp"
+#include "run/case_record.hpp"
+#include "run/interrupt.hpp"
+#include "run/plan.hpp"
+#include "run/preparation_model.hpp"
+#include "run/progress.hpp"
+#include "run/report_files.hpp"
+#include "weights/weights_report.hpp"
+
+namespace millet {
+
+namespace {
+
+// Who is timed beside the kernels.
+struct Baselines {
+  bool eigen = false;
+  bool reference = false;
+  std::vector<BackendSession> backends;
+};
+
+Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool strict) {
+  Baselines baselines;
+  std::vector<std::string> backends;
+  for (const std::string& name : names) {
+    if (name == "eigen_f32") {
+      baselines.eigen = true;
+    } else if (name == "reference") {
+      baselines.reference = true;
+    } else {
+      std::vector<std::string> known = backend_names();
+      known.insert(known.begin(), {"eigen_f32", "reference"});
+      if (std::find(known.begin(), known.end(), name) == known.end()) {
+        return tl::unexpected(unknown_name("baseline", name, known));
+      }
+      backends.push_back(name);
+    }
+  }
+  if (backends.empty()) return baselines;
+  auto sessions = open_backends(backends, strict);
+  if (!sessions) return fail(std::move(sessions));
+  baselines.backends = *std::move(sessions);
+  return baselines;
+}
+
+// The ids that a results file has a time for, from a build like this one.
+std::set<std::string> measured_cases(const JsonlContents& contents) {
+  const std::string build = build_id(build_info());
+  std::set<std::string> ids;
+  for (const Record& record : contents.records) {
+    if (record.build_id == build && record.timed()) ids.insert(record.case_id);
+  }
+  return ids;
+}
+
+class Session {
+ public:
+  Session(const RunOptions& options, std::vector<BackendSession> backends, Baselines baselines, const Plan& plan,
+          JsonlWriter writer, std::vector<PublishedCell> published)
+      : options_(options),
+        backends_(std::move(backends)),
+        baselines_(std::move(baselines)),
+        plan_(plan),
+        writer_(std::move(writer)),
+        published_(std::move(published)),
+        budget_(options.budget_seconds),
+        progress_(plan.cases, options.quiet),
+        cases_left_(plan.cases) {}
+
+  Expected<void> run();
+
+  [[nodiscard]] std::size_t measured() const noexcept { return measured_; }
+  [[nodiscard]] std::size_t incorrect() const noexcept { return incorrect_; }
+  [[nodiscard]] std::size_t not_run() const noexcept { return not_run_; }
+  [[nodiscard]] double elapsed() const noexcept { return budget_.elapsed(); }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return writer_.path(); }
+
+ private:
+  Expected<void> run_shape(const ShapeCases& cases, const std::vector<DenseCase>& planned);
+  Expected<void> run_shape(const ShapeCases& cases, const std::vector<GroupedCase>& planned);
+  // Prepares, verifies, times and records one case. `before` is when its preparation began.
+  template <class Case>
+  Expected<void> run_case(const ShapeCases& cases, const Case& planned, const HostOperands<decltype(Case::problem)>& operands,
+                          const reference::Product& expected, Index touched_weight_bytes,
+                          std::optional<DecodedWeights>* decoded, double before);
+  template <class Case>
+  Expected<void> write_not_run(const ShapeCases& cases, const Case& planned, const std::string& reason);
+  Expected<void> write(Record record);
+  // Why the cases of a shape cannot be prepared within budget and memory, or nothing.
+  [[nodiscard]] std::string obstacle(double modelled, double host_bytes) const;
+  [[nodiscard]] const RecordCommon& common_of(const BackendSession* session) const {
+    return common_[static_cast<std::size_t>(session - backends_.data())];
+  }
+  template <class Case>
+  Record start_record(const ShapeCases& cases, const Case& planned, std::size_t entrant) const;
+  [[nodiscard]] std::string summary(const Record& record) const;
+  [[nodiscard]] double eta() const noexcept;
+
+  const RunOptions& options_;
+  std::vector<BackendSession> backends_;
+  Baselines baselines_;
+  const Plan& plan_;
+  JsonlWriter writer_;
+  std::vector<PublishedCell> published_;
+  Budget budget_;
+  Progress progress_;
+  std::vector<RecordCommon> common_;  // as backends_
+  std::optional<EigenF32> eigen_;
+  std::map<std::string, std::string> weight_tags_;  // of the weights at hand
+  std::size_t cases_left_;
+  double modelled_left_ = 0;
+  std::size_t measured_ = 0;
+  std::size_t incorrect_ = 0;
+  std::size_t not_run_ = 0;
+};
+
+
+Expected<void> Session::run() {
+  const double seconds = std::clamp(0.02 * budget_.seconds(), 0.05, 1.0);
+  for (BackendSession& session : backends_) {
+    progress_.begin(fmt::format("measuring the roofs of {}", session.backend->name), -1);
+    auto ceilings = session.backend->measure_ceilings(seconds);
+    if (!ceilings) return fail(std::move(ceilings));
+    session.ceilings = *std::move(ceilings);
+    common_.push_back(common_record(options_, session));
+  }
+  if (baselines_.eigen) {
+    auto code = EigenF32::load(host_isa());
+    if (!code) return fail(std::move(code));
+    eigen_ = *code;
+  }
+  for (const PlannedShape& shape : plan_.shapes) {
+    modelled_left_ += modelled_seconds(shape.dense) + modelled_seconds(shape.grouped);
+    for (const DenseCase& planned : shape.dense) modelled_left_ += modelled_seconds(planned);
+    for (const GroupedCase& planned : shape.grouped) modelled_left_ += modelled_seconds(planned);
+  }
+  for (const PlannedShape& shape : plan_.shapes) {
+    if (auto done = run_shape(*shape.shape, shape.dense); !done) return done;
+    if (auto done = run_shape(*shape.shape, shape.grouped); !done) return done;
+  }
+  return {};
+}
+
+std::string Session::obstacle(double modelled, double host_bytes) const {
+  if (budget_.left() <= 0) {
+    return fmt::format("the budget of {:g} s was spent before this case; raise --budget, or go on with --resume",
+                       budget_.seconds());
+  }
+  if (const double seconds = budget_.predicted(modelled); seconds > budget_.left() + 0.25 * budget_.seconds()) {
+    return fmt::format("preparing it takes about {:.1f} s, and {:.1f} s of the budget of {:g} s are left; raise --budget, "
+                       "or go on with --resume",
+                       seconds, std::max(0.0, budget_.left()), budget_.seconds());
+  }
+  if (const auto available = static_cast<double>(available_memory_bytes()); host_bytes > 0.3 * available) {
+    return fmt::format("the weights take {:.0f} MiB, and 30 % of the {:.0f} MiB of free memory may hold them",
+                       host_bytes / 0x1p20, available / 0x1p20);
+  }
+  return "";
+}
+
+Expected<void> Session::run_shape(const ShapeCases& cases, const std::vector<DenseCase>& planned) {
+  if (planned.empty() || InterruptGuard::requested()) return {};
+  const double modelled = modelled_seconds(planned);
+  const std::string reason = obstacle(modelled, planned.front().problem.weight_bytes());
+  const double before = budget_.elapsed();
+  std::optional<DenseWorkload> workload;
+  std::optional<DecodedWeights> decoded;
+  weight_tags_ = cases.weights.tags;
+  for (const DenseCase& one : planned) {
+    if (InterruptGuard::requested()) return {};
+    const std::string late = reason.empty() ? obstacle(0, 0) : reason;
+    if (!late.empty()) {
+      if (auto done = write_not_run(cases, one, late); !done) return done;
+      continue;
+    }
+    progress_.begin(one.name, eta());
+    if (!workload) {
+      Index largest_m = 0;
+      for (const DenseCase& other : planned) largest_m = std::max(largest_m, other.m);
+      auto made = DenseWorkload::make(std::get<DenseShape>(cases.shape), cases.weights, largest_m, options_.operands);
+      if (!made) return fail(std::move(made));
+      workload = *std::move(made);
+      weight_tags_.insert(workload->tags().begin(), workload->tags().end());
+      static_cast<void>(workload->expected(1));
+      budget_.learn(modelled, budget_.elapsed() - before);
+      modelled_left_ -= modelled;
+    }
+    const reference::Product expected = workload->expected(one.m);
+    if (auto done = run_case(cases, one, workload->operands(one.problem), expected,
+                             static_cast<Index>(one.problem.weight_bytes()), &decoded, budget_.elapsed());
+        !done) {
+      return done;
+    }
+  }
+  if (!workload) modelled_left_ -= modelled;
+  return {};
+}
+
+Expected<void> Session::run_shape(const ShapeCases& cases, const std::vector<GroupedCase>& planned) {
+  if (planned.empty() || InterruptGuard::requested()) return {};
+  const GroupedProblem& first = planned.front().problem;
+  const double modelled = modelled_seconds(planned);
+  const std::string reason = obstacle(modelled, 0);
+  const double before = budget_.elapsed();
+  std::vector<MxMatrix<>> pool;
+  for (const GroupedCase& one : planned) {
+    if (InterruptGuard::requested()) return {};
+    const double resident_bytes = static_cast<double>(one.routed.problem.experts) * one.problem.expert_bytes();
+    const std::string late = reason.empty() ? obstacle(modelled_seconds(one), resident_bytes) : reason;
+    if (!late.empty()) {
+      if (auto done = write_not_run(cases, one, late); !done) return done;
+      continue;
+    }
+    progress_.begin(one.name, eta());
+    if (pool.empty()) {
+      pool = random_expert_pool(first.experts, first.n, first.k, options_.operands.scale_mode, options_.operands.seed);
+      budget_.learn(modelled, budget_.elapsed() - before);
+      modelled_left_ -= modelled;
+    }
+    const double case_start = budget_.elapsed();
+    auto workload = GroupedWorkload::make(one.routed, pool, options_.operands);
+    if (!workload) return fail(std::move(workload));
+    const HostGrouped operands = workload->operands(one.routed);
+    const reference::Product expected = reference::eigen_grouped_gemm(operands);
+    const auto touched = static_cast<Index>(static_cast<double>(one.routed.used) * one.problem.expert_bytes());
+    if (auto done = run_case(cases, one, operands, expected, touched, nullptr, case_start); !done) return done;
+  }
+  if (pool.empty()) modelled_left_ -= modelled;
+  return {};
+}
+
+template <class Case>
+Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
+                                 const HostOperands<decltype(Case::problem)>& operands, const reference::Product& expected,
+                                 Index touched_weight_bytes, std::optional<DecodedWeights>* decoded, double before) {
+  using P = decltype(Case::problem);
+  const double modelled = modelled_seconds(planned);
+  Contest<P> contest;
+  contest.operands = operands;
+  contest.expected = &expected;
+  contest.touched_weight_bytes = touched_weight_bytes;
+  contest.decoded = decoded;
+  contest.time_reference = baselines_.reference;
+  contest.baseline_kernels = planned.baseline_kernels;
+  std::set<Index> eigen_threads;
+  std::vector<std::size_t> entrant_of_kernel;
+  for (std::size_t i = 0; i < planned.entrants.size(); ++i) {
+    const Entrant<P>& entrant = planned.entrants[i];
+    if (entrant.choice.selection.kernel == nullptr) continue;
+    contest.kernels.push_back(entrant.choice);
+    entrant_of_kernel.push_back(i);
+    if (entrant.choice.session->on_host()) eigen_threads.insert(entrant.choice.session->threads());
+  }
+  // A ratio between different devices would say nothing: the host's baseline stands beside the host's kernels only.
+  if (eigen_ && !eigen_threads.empty()) {
+    contest.eigen = &*eigen_;
+    contest.eigen_threads.assign(eigen_threads.begin(), eigen_threads.end());
+  }
+
+  ContestOptions contest_options;
+  contest_options.protocol = options_.protocol;
+  contest_options.seconds = budget_.share(cases_left_, modelled_left_);
+  contest_options.seed = options_.operands.seed;
+  auto result = hold_contest(contest, contest_options);
+  double sampled = 0;
+  std::vector<std::string_view> baseline_backends;
+  for (const Choice<P>& choice : contest.baseline_kernels) baseline_backends.push_back(choice.session->backend->name);
+  std::string line;
+  std::vector<bool> recorded(planned.entrants.size(), false);
+  for (std::size_t i = 0; i < entrant_of_kernel.size(); ++i) {
+    const std::size_t at = entrant_of_kernel[i];
+    const Entrant<P>& entrant = planned.entrants[at];
+    Record record = start_record(cases, planned, at);
+    if (result) {
+      add_outcome(record, common_of(entrant.choice.session), *result, i, entrant.choice.session->threads(),
+                  baseline_backends, options_.protocol);
+    } else {
+      record.note = result.error().message;
+    }
+    line += (line.empty() ? "" : "; ") + summary(record);
+    recorded[at] = true;
+    if (auto done = write(std::move(record)); !done) return done;
+  }
+  for (std::size_t i = 0; i < planned.entrants.size(); ++i) {
+    if (recorded[i]) continue;
+    Record record = start_record(cases, planned, i);
+    line += (line.empty() ? "" : "; ") + summary(record);
+    if (auto done = write(std::move(record)); !done) return done;
+  }
+  if (result) {
+    const auto add = [&](const Outcome& outcome) {
+      for (const double seconds : outcome.measurement.seconds) sampled += seconds;
+      if (outcome.wrong()) ++incorrect_;
+    };
+    for (const Outcome& outcome : result->kernels) add(outcome);
+    for (const Outcome& outcome : result->baseline_kernels) add(outcome);
+    for (const EigenOutcome& eigen : result->eigen) add(eigen.outcome);
+    for (const Outcome& reference : result->reference) add(reference);
+    budget_.learn(modelled, std::max(0.0, budget_.elapsed() - before - sampled));
+  }
+  modelled_left_ = std::max(0.0, modelled_left_ - modelled);
+  --cases_left_;
+  progress_.end(line);
+  return {};
+}
+
+template <class Case>
+Record Session::start_record(const ShapeCases& cases, const Case& planned, std::size_t entrant) const {
+  using P = decltype(Case::problem);
+  const Entrant<P>& one = planned.entrants[entrant];
+  const PlannedCase<P>& base = planned;
+  Record record = planned_record(common_of(one.choice.session), options_, cases, base, one, work_of(planned));
+  const PublishedCell* cell = nullptr;
+  if constexpr (std::is_same_v<P, GemmProblem>) {
+    cell = find_published(published_, planned.problem.m, planned.problem.n, planned.problem.k);
+    for (const auto& [name, value] : weight_tags_) record.tags[name] = value;
+  }
+  if (cell != nullptr) record.published = {cell->speedup, cell->device, cell->baseline, cell->source, cell->note};
+  if constexpr (std::is_same_v<P, GroupedProblem>) {
+    const RoutedTokens& routed = planned.routed;
+    if (routed.problem.experts < routed.logical.experts) {
+      record.note += fmt::format("{}{} of {} experts in memory: {} that the routing names, 2 of NaN; --experts all holds all",
+                                 record.note.empty() ? "" : "; ", routed.problem.experts, routed.logical.experts, routed.used);
+    }
+  }
+  return record;
+}
+
+template <class Case>
+Expected<void> Session::write_not_run(const ShapeCases& cases, const Case& planned, const std::string& reason) {
+  progress_.begin(planned.name, eta());
+  for (std::size_t i = 0; i < planned.entrants.size(); ++i) {
+    Record record = start_record(cases, planned, i);
+    if (record.note.empty()) record.note = reason;
+    if (auto done = write(std::move(record)); !done) return done;
+  }
+  modelled_left_ = std::max(0.0, modelled_left_ - modelled_seconds(planned));
+  --cases_left_;
+  progress_.end("not run: " + reason);
+  return {};
+}
+
+Expected<void> Session::write(Record record) {
+  ++(record.timed() ? measured_ : not_run_);
+  return writer_.append(record);
+}
+
+std::string Session::summary(const Record& record) const {
+  if (!record.timed()) return fmt::format("{}: {}", record.subject.backend, record.wrong() ? "WRONG " + record.note : record.note);
+  std::string text = fmt::format("{} {:.1f} us, {:.0f} % of read", record.subject.kernel, record.result.median_ns * 1e-3,
+                                 record.roof.pct_of_read);
+  for (const RecordBaseline& baseline : record.baselines) {
+    text += fmt::format(", {:.2f}x {}", baseline.median_ns / record.result.median_ns, baseline.name);
+  }
+  if (record.roof.above_roof) text += ", ABOVE THE ROOF";
+  if (record.clock.throttled) text += ", throttled";
+  if (record.cache.mode == "warm") text += ", cache=warm";
+  return text;
+}
+
+double Session::eta() const noexcept {
+  const std::size_t done = plan_.cases - cases_left_;
+  if (done == 0) return std::max(0.0, budget_.left());
+  const double pace = budget_.elapsed() / static_cast<double>(done) * static_cast<double>(cases_left_);
+  return std::min(pace, std::max(0.0, budget_.left()));
+}
+
+Expected<void> print_reports(const RunOptions& options) {
+  auto contents = read_jsonl(options.out / "records.jsonl");
+  if (!contents) return fail(std::move(contents));
+  for (const std::string& line : contents->bad_lines) fmt::print(stderr, "millet: left out {}\n", line);
+  if (auto done = write_report_files(options.out, contents->records); !done) return done;
+  if (options.skipped_tensors) {
+    const std::vector<SkippedTensor>& skipped = *options.skipped_tensors;
+    if (auto done = write_weights_files(options.out, contents->records, skipped); !done) return done;
+    fmt::print("{}", weights_report(contents->records, skipped, ReportFormat::terminal));
+    std::fflush(stdout);
+    return {};
+  }
+  fmt::print("{}\n{}", speedup_report(contents->records, ReportFormat::terminal),
+             roofline_report(contents->records, ReportFormat::terminal));
+  std::fflush(stdout);
+  return {};
+}
+
+}  // namespace
+
+Expected<ExitCode> run_session(const RunOptions& options) {
+  auto backends = open_backends(options.backends, options.strict);
+  if (!backends) return fail(std::move(backends));
+  for (const BackendSession& session : *backends) {
+    for (const std::string& row : session.tuned.rejected()) fmt::print(stderr, "millet: skipped {}\n", row);
+  }
+  auto baselines = open_baselines(options.baselines, options.strict);
+  if (!baselines) return fail(std::move(baselines));
+  auto published = published_cells();
+  if (!published) return fail(std::move(published));
+
+  const std::filesystem::path file = options.out / "records.jsonl";
+  std::set<std::string> done;
+  std::error_code ignored;
+  if (options.resume && std::filesystem::exists(file, ignored)) {
+    auto contents = read_jsonl(file);
+    if (!contents) return fail(std::move(contents));
+    done = measured_cases(*contents);
+  }
+  std::vector<const BackendSession*> baseline_backends;
+  for (const BackendSession& session : baselines->backends) baseline_backends.push_back(&session);
+  auto plan = make_plan(options, *backends, baseline_backends, std::move(done));
+  if (!plan) return fail(std::move(plan));
+  if (plan->resumed > 0 && !options.quiet) {
+    fmt::print(stderr, "millet: {} measurements are in {} already\n", plan->resumed, file.string());
+  }
+  auto writer = JsonlWriter::open(file);
+  if (!writer) return fail(std::move(writer));
+
+  if (plan->cases == 0) {
+    if (auto printed = print_reports(options); !printed) return fail(std::move(printed));
+    return ExitCode::ok;
+  }
+  const InterruptGuard interrupts;
+  Session session(options, *std::move(backends), *std::move(baselines), *plan, *std::move(writer), *std::move(published));
+  if (auto ran = session.run(); !ran) {
+    fmt::print(stderr, "\nmillet: {} measurements were kept in {}\n", session.measured(), session.path().string());
+    return fail(std::move(ran));
+  }
+  const bool interrupted = InterruptGuard::requested();
+  if (auto printed = print_reports(options); !printed) return fail(std::move(printed));
+  std::string text = fmt::format("{} measured", session.measured());
+  if (session.not_run() > 0) text += fmt::format(", {} not run or wrong (the notes say why)", session.not_run());
+  if (session.incorrect() > 0) text += fmt::format(", {} INCORRECT", session.incorrect());
+  fmt::print(stderr, "millet: {} in {:.1f} s{}; {}\n", text, session.elapsed(),
+             session.elapsed() > options.budget_seconds
+                 ? fmt::format(" (budget {:g} s; every case gets its least number of samples)", options.budget_seconds)
+                 : "",
+             session.path().string());
+  if (interrupted) {
+    fmt::print(stderr, "millet: interrupted; what was measured is kept, go on with --resume --out {}\n", options.out.string());
+    return ExitCode::interrupted;
+  }
+  if (session.incorrect() > 0) return ExitCode::incorrect;
+  if (session.measured() == 0) {
+    return fail(ErrorCode::unsupported, "run: none of the {} cases was measured; the notes below the tables say why",
+                plan->cases);
+  }
+  return ExitCode::ok;
+}
+
+}  // namespace millet

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs the tests.
+#
+# usage: scripts/check.sh [--long]
+#   --long   also the tests that take minutes (label "long")
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tests=ci
+case ${1-} in
+  "") ;;
+  --long) tests=ci-long ;;
+  *)
+    echo "usage: scripts/check.sh [--long]" >&2
+    exit 2
+    ;;
+esac
+
+scripts/setup.sh --with-tests
+cmake --preset ci
+cmake --build --preset ci
+ctest --preset "$tests" --parallel "$(nproc)"

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs the CPU experiment: prints the speedup and roofline tables and leaves the records in results/.
+#
+# usage: scripts/reproduce.sh [options of "millet run"]    e.g. scripts/reproduce.sh --budget 20s
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+scripts/setup.sh
+cmake --preset cpu
+cmake --build --preset cpu --target millet
+
+# An option that is given replaces the one here.
+defaults=(--preset "seed-dense,seed-moe"
+          --backend portable
+          --baseline eigen_f32
+          --budget 60s
+          --out "results/$(date -u +%Y-%m-%d)-$(uname -n)")
+options=("$@")
+for ((i = 0; i < ${#defaults[@]}; i += 2)); do
+  given=no
+  for argument in "$@"; do
+    if [[ $argument == "${defaults[i]}" || $argument == "${defaults[i]}="* ]]; then
+      given=yes
+    fi
+  done
+  if [[ $given == no ]]; then
+    options+=("${defaults[@]:i:2}")
+  fi
+done
+exec build/cpu/bin/millet run "${options[@]}"

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arguments.hpp"
+
+#include <gtest/gtest.h>
+
+#include "error/fails_with.hpp"
+#include "near_names.hpp"
+#include "run/budget.hpp"
+
+namespace millet {
+namespace {
+
+using Names = std::vector<std::string>;
+
+TEST(Arguments, ExtentsKeepTheirOrderWithoutRepeats) {
+  EXPECT_EQ(parse_extents("--m", "4,1,4,16").value(), (std::vector<Index>{4, 1, 16}));
+  for (const char* text : {"", ",", "1,", "0", "-4", "1x", " 1", "1e3", "9223372036854775808"}) {
+    EXPECT_TRUE(fails_with(parse_extents("--m", text), ErrorCode::invalid_argument, {"--m"})) << text;
+  }
+}
+
+TEST(Arguments, DurationsHaveUnits) {
+  EXPECT_EQ(parse_duration("--budget", "60s").value(), 60.0);
+  EXPECT_EQ(parse_duration("--budget", "60").value(), 60.0);
+  EXPECT_EQ(parse_duration("--budget", "500ms").value(), 0.5);
+  EXPECT_EQ(parse_duration("--budget", "1.5m").value(), 90.0);
+  for (const char* text : {"", "s", "0", "-1s", "1h", "1 s", "nan", "inf", "1e999"}) {
+    EXPECT_TRUE(fails_with(parse_duration("--budget", text), ErrorCode::invalid_argument, {"--budget", "60s"})) << text;
+  }
+}
+
+TEST(Arguments, ShellWordsSurviveAShell) {
+  EXPECT_EQ(shell_word("a/b-c_1.5,x=y"), "a/b-c_1.5,x=y");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("a b"), "'a b'");
+  EXPECT_EQ(shell_word("^a$"), "'^a$'");
+  EXPECT_EQ(shell_word("it's"), "'it'\\''s'");
+}
+
+TEST(NearNames, CountsEditsAndSwaps) {
+  EXPECT_EQ(edit_distance("", "abc"), 3);
+  EXPECT_EQ(edit_distance("abc", "abc"), 0);
+  EXPECT_EQ(edit_distance("abc", "acb"), 1);
+  EXPECT_EQ(edit_distance("seed-dens", "seed-dense"), 1);
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
+}
+
+TEST(NearNames, NearestFirstAndNothingFar) {
+  const Names names{"seed-dense", "seed-moe", "m3", "tp"};
+  EXPECT_EQ(near_names("seed-dens", names).front(), "seed-dense");
+  EXPECT_EQ(near_names("moe", names), Names{"seed-moe"});
+  EXPECT_TRUE(near_names("resnet50", names).empty());
+  EXPECT_EQ(unknown_name("preset", "seed-mo", names).message,
+            "no preset 'seed-mo'; did you mean seed-moe? There are: seed-dense, seed-moe, m3, tp");
+  EXPECT_EQ(unknown_name("preset", "x", Names{"only"}).message, "no preset 'x'. There is: only");
+}
+
+TEST(Budget, SharesWhatPreparationLeaves) {
+  const Budget budget(100);
+  EXPECT_NEAR(budget.share(4, 20), 20.0, 0.1);  // (100 - 20) / 4
+  EXPECT_EQ(budget.share(4, 200), 0.0);
+  EXPECT_GT(budget.share(0, 0), 0.0);
+}
+
+TEST(Budget, LearnsHowSlowTheMachineIs) {
+  Budget budget(100);
+  EXPECT_EQ(budget.predicted(3), 3.0);
+  budget.learn(10, 20);
+  EXPECT_NEAR(budget.predicted(3), 6.0, 0.3);
+  Budget surprised(100);
+  surprised.learn(0.001, 0.1);  // a hundredfold error of a millisecond says little
+  EXPECT_LT(surprised.predicted(1), 1.3);
+}
+
+}  // namespace
+}  // namespace millet
