@@ -10,12 +10,14 @@ namespace millet {
 /// One digit of a position inside a tile: (coordinate / Stride) % Extent, along the rows or the columns.
 template <int Extent, int Stride = 1>
 struct RowDigit {
+  static_assert(Extent >= 1 && Stride >= 1, "FragmentOrder: a digit's extent and stride are at least 1");
   static constexpr bool is_row = true;
   static constexpr int extent = Extent;
   static constexpr int stride = Stride;
 };
 template <int Extent, int Stride = 1>
 struct ColDigit {
+  static_assert(Extent >= 1 && Stride >= 1, "FragmentOrder: a digit's extent and stride are at least 1");
   static constexpr bool is_row = false;
   static constexpr int extent = Extent;
   static constexpr int stride = Stride;

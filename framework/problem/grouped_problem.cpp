@@ -90,7 +90,8 @@ Expected<Routing> build_routing(std::span<const std::int32_t> topk_ids, Index ex
 
 Index touched_experts(const Routing& routing, const GroupedProblem& problem) {
   std::vector<bool> touched(static_cast<std::size_t>(problem.experts), false);
-  const Index blocks_in_use = std::min<Index>(routing.num_tokens_post_padded, problem.padded_slots) / problem.block_m;
+  const Index entries = std::min<Index>(routing.num_tokens_post_padded, problem.padded_slots);
+  const Index blocks_in_use = std::min(entries / problem.block_m, static_cast<Index>(routing.expert_ids.size()));
   for (Index block = 0; block < blocks_in_use; ++block) {
     const Index expert = routing.expert_ids[block];
     if (expert >= 0 && expert < problem.experts) touched[expert] = true;

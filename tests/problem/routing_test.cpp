@@ -212,7 +212,8 @@ TEST_F(ValidateRouting, TouchedExpertsCountsBlocksInUseOnce) {
   EXPECT_EQ(touched_experts(routing_, problem_), 3);
   routing_.expert_ids[4] = -1;
   EXPECT_EQ(touched_experts(routing_, problem_), 3);
-  routing_.num_tokens_post_padded = 1000;  // clamped to the entries that exist
+  routing_.num_tokens_post_padded = 1000;                         // clamped to the entries that the problem has,
+  routing_.expert_ids.insert(routing_.expert_ids.end(), {2, 4});  // whatever follows them
   EXPECT_EQ(touched_experts(routing_, problem_), 3);
   routing_.num_tokens_post_padded = 0;
   EXPECT_EQ(touched_experts(routing_, problem_), 0);
