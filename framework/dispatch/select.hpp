@@ -48,8 +48,8 @@ struct Selection {
 };
 
 struct SelectOptions {
-  std::string_view forced_kernel;    ///< full kernel id; empty: choose
-  std::optional<int> forced_policy;  ///< with forced_kernel; its default otherwise
+  std::string_view forced_kernel{};    ///< full kernel id; empty: choose
+  std::optional<int> forced_policy{};  ///< with forced_kernel; its default otherwise
   const TunedTable* tuned = nullptr;
 };
 

@@ -34,19 +34,26 @@ class Rotation {
 }  // namespace
 
 double probe_clock_ghz() noexcept {
-  constexpr int steps = 500'000;
+  // The best of short runs: whatever interrupts one of them says nothing about the clock.
+  constexpr int runs = 10;
+  constexpr int steps = 50'000;
+  double best = 0;
   std::uint64_t value = 1;
-  const auto start = Clock::now();
-  // The empty asm makes every addition depend on the one before it; compilers cannot merge or vectorize them.
-  for (int i = 0; i < steps; ++i) {
-    value += 1;
-    asm volatile("" : "+r"(value));
+  for (int run = 0; run < runs; ++run) {
+    const auto start = Clock::now();
+    // The empty asm makes every addition depend on the one before it; compilers cannot merge or vectorize them.
+    for (int i = 0; i < steps; ++i) {
+      value += 1;
+      asm volatile("" : "+r"(value));
+    }
+    best = std::max(best, static_cast<double>(steps) / seconds_since(start) * 1e-9);
   }
-  return static_cast<double>(steps) / seconds_since(start) * 1e-9;
+  return best;
 }
 
-Expected<Contender> make_contender(const Backend& backend, std::string name, std::vector<Launch> launches, Replay replay,
-                                   CacheState cache) {
+Expected<Contender> make_contender(const Backend& backend, std::string name, std::vector<Launch> launches,
+                                   Replay replay, CacheState cache) {
+  if (launches.empty()) return fail(ErrorCode::invalid_argument, "make_contender: '{}' has no launches", name);
   Contender contender;
   contender.name = std::move(name);
   contender.cache = cache;
@@ -80,6 +87,13 @@ SamplerOptions hot_eager_options(double seconds) {
 }
 
 Expected<std::vector<Measurement>> sample(std::span<const Contender> contenders, const SamplerOptions& options) {
+  for (const Contender& contender : contenders) {
+    if (contender.batches.empty() || contender.launches_per_batch < 1) {
+      return fail(ErrorCode::invalid_argument,
+                  "sample: '{}' has {} batches of {} launches; it needs at least one of each", contender.name,
+                  contender.batches.size(), contender.launches_per_batch);
+    }
+  }
   std::vector<Measurement> measurements(contenders.size());
   std::vector<Rotation> rotations(contenders.begin(), contenders.end());
 
@@ -107,7 +121,8 @@ Expected<std::vector<Measurement>> sample(std::span<const Contender> contenders,
   if (options.interleave) {
     const auto start = Clock::now();
     for (std::size_t i = 0; i < contenders.size(); ++i) {
-      if (auto done = warm_up(i, options.seconds / static_cast<double>(contenders.size())); !done) return fail(std::move(done));
+      if (auto done = warm_up(i, options.seconds / static_cast<double>(contenders.size())); !done)
+        return fail(std::move(done));
     }
     std::vector<std::size_t> order(contenders.size());
     std::iota(order.begin(), order.end(), std::size_t{0});

@@ -19,22 +19,25 @@ struct Contender {
 };
 
 struct SamplerOptions {
-  double seconds = 1.0;      ///< time for all contenders together; may be passed to reach minimum_samples
+  double seconds = 1.0;  ///< time for all contenders together; may be passed to reach minimum_samples
   int minimum_samples = 5;
   int maximum_samples = 200;
-  int warm_ups = 2;          ///< untimed batches of each contender
-  bool interleave = true;    ///< one sample of each contender in turn, in a new random order each round
-  std::uint64_t seed = 1;    ///< of that order
+  int warm_ups = 2;        ///< untimed batches of each contender
+  bool interleave = true;  ///< one sample of each contender in turn, in a new random order each round
+  std::uint64_t seed = 1;  ///< of that order
 };
 
 /// Splits the launches of one rotation into batches as `backend` likes them.
 /// \param launches  one for each weight copy, in rotation order
+/// Errors: invalid_argument without launches; those of the backend's prepare_batch.
 [[nodiscard]] Expected<Contender> make_contender(const Backend& backend, std::string name, std::vector<Launch> launches,
                                                  Replay replay, CacheState cache);
 
 /// Times the contenders: all in turn (so that a drift of the machine meets all alike), or one after the other for hot
-/// samples, until the time is used up or every one has maximum_samples. Errors: the first that a batch returns.
-[[nodiscard]] Expected<std::vector<Measurement>> sample(std::span<const Contender> contenders, const SamplerOptions& options);
+/// samples, until the time is used up or every one has maximum_samples. Errors: invalid_argument for a contender
+/// without batches; the first that a batch returns.
+[[nodiscard]] Expected<std::vector<Measurement>> sample(std::span<const Contender> contenders,
+                                                        const SamplerOptions& options);
 
 /// The options of the hot + eager protocol: 200 samples after 30 warm-ups, not interleaved.
 [[nodiscard]] SamplerOptions hot_eager_options(double seconds);

@@ -267,6 +267,17 @@ TEST(MakeContender, ReturnsTheErrorOfTheBackend) {
   }
 }
 
+TEST(MakeContender, RefusesToTimeNothing) {
+  EXPECT_TRUE(fails_with(make_contender(Backend{}, "empty", {}, Replay::eager, CacheState{}), ErrorCode::invalid_argument,
+                         {"'empty' has no launches"}));
+}
+
+TEST(Sample, RefusesAContenderWithoutBatches) {
+  std::vector<Contender> contenders(1);
+  contenders[0].name = "empty";
+  EXPECT_TRUE(fails_with(sample(contenders, SamplerOptions{}), ErrorCode::invalid_argument, {"'empty' has 0 batches"}));
+}
+
 TEST(ClockProbe, SeesAPlausibleClock) {
   const double ghz = probe_clock_ghz();
   EXPECT_GT(ghz, 0.02);  // also under emulators and sanitizers
