@@ -29,7 +29,7 @@ int edit_distance(std::string_view from, std::string_view to) {
 
 std::vector<std::string> near_names(std::string_view name, std::span<const std::string> names, std::size_t most) {
   std::vector<std::pair<int, std::string>> near;
-  const int limit = std::max(2, static_cast<int>(name.size()) / 3);
+  const int limit = std::max(1, (static_cast<int>(name.size()) + 1) / 3);
   for (const std::string& candidate : names) {
     const bool contains = !name.empty() && !candidate.empty() &&
                           (candidate.find(name) != std::string::npos || name.find(candidate) != std::string_view::npos);

@@ -14,7 +14,7 @@ namespace millet {
 [[nodiscard]] int edit_distance(std::string_view from, std::string_view to);
 
 /// Up to `most` of `names` that somebody who wrote `name` may have meant, nearest first: those within a third of its
-/// length (at least 2 edits), and those that contain it or are contained in it.
+/// length (at least 1 edit), and those that contain it or are contained in it.
 [[nodiscard]] std::vector<std::string> near_names(std::string_view name, std::span<const std::string> names,
                                                   std::size_t most = 3);
 

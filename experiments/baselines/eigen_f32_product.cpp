@@ -12,13 +12,26 @@ using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 using Rows = Eigen::Map<const Matrix>;
 
 // Columns [first, last) of C.
+//
+// Eigen's matrix product packs both operands first, which only many rows repay. Below 16 rows the faster way to say it in
+// Eigen is a matrix-vector product for each row, over panels of weights that stay in the first cache between the rows: 4
+// times faster at m = 2, about equal at m = 16 (n = 2304, k = 6144, AVX2). A baseline must not lose by its phrasing.
 void multiply(const float* a, const float* b, float* c, std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t first,
               std::int64_t last) {
-  const Rows weights(b + first * k, last - first, k);
-  if (m == 1) {  // Eigen's gemv: a row-major matrix times a vector
-    Eigen::Map<Eigen::VectorXf>(c + first, last - first).noalias() = weights * Eigen::Map<const Eigen::VectorXf>(a, k);
+  constexpr std::int64_t rows_that_repay_packing = 16;
+  if (m < rows_that_repay_packing) {
+    const std::int64_t panel = m == 1 ? last - first : 8;  // Eigen's kernel takes 8 rows at once
+    for (std::int64_t col = first; col < last; col += panel) {
+      const std::int64_t width = std::min(panel, last - col);
+      const Rows weights(b + col * k, width, k);
+      for (std::int64_t row = 0; row < m; ++row) {
+        Eigen::Map<Eigen::VectorXf>(c + row * n + col, width).noalias() =
+            weights * Eigen::Map<const Eigen::VectorXf>(a + row * k, k);
+      }
+    }
     return;
   }
+  const Rows weights(b + first * k, last - first, k);
   Eigen::Map<Matrix, 0, Eigen::OuterStride<>> product(c + first, m, last - first, Eigen::OuterStride<>(n));
   product.noalias() = Rows(a, m, k) * weights.transpose();
 }

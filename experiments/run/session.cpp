@@ -398,6 +398,7 @@ Expected<void> print_reports(const RunOptions& options) {
 }  // namespace
 
 Expected<ExitCode> run_session(const RunOptions& options) {
+  keep_freed_memory();
   auto backends = open_backends(options.backends, options.strict);
   if (!backends) return fail(std::move(backends));
   for (const BackendSession& session : *backends) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "error/fails_with.hpp"
+#include "millet/numeric/bf16.hpp"
 
 namespace millet {
 namespace {

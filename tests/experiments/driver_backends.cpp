@@ -14,6 +14,7 @@
 
 #include "millet/backends/registry.hpp"
 #include "millet/device/host_info.hpp"
+#include "millet/numeric/bf16.hpp"
 #include "subcommands.hpp"
 
 namespace millet {

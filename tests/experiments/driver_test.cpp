@@ -70,9 +70,14 @@ class Driver : public testing::Test {
   [[nodiscard]] Outcome millet(const std::string& arguments, const std::string& environment = "") const {
     return shell(fmt::format("{} '{}' {}", environment, MILLET_DRIVER, arguments));
   }
-  /// A run over two.csv that does not wait for tens of samples.
+  /// A run over two.csv with defaults for what `arguments` does not say. The budget is a limit against slow machines: small
+  /// cases end with their 200th sample.
   [[nodiscard]] Outcome run(const std::string& arguments, const std::string& environment = "") const {
-    return millet("run --shapes two.csv --budget 1s --out out --backend plain " + arguments, environment);
+    std::string command = "run --shapes two.csv --out out";
+    for (const auto& [option, value] : {std::pair{"--backend", "plain"}, std::pair{"--budget", "60s"}}) {
+      if (arguments.find(option) == std::string::npos) command += fmt::format(" {} {}", option, value);
+    }
+    return millet(command + " " + arguments, environment);
   }
   [[nodiscard]] std::vector<Record> records() const {
     const auto contents = read_jsonl(results() / "records.jsonl", /*strict=*/true);
@@ -123,7 +128,7 @@ TEST_F(Driver, RunRecordsAndReportsEveryCase) {
   EXPECT_EQ(lines_of(outcome.err), 6U) << outcome.err;  // a line a case, since this is no terminal, and a summary
   EXPECT_PRED_FORMAT2(IsSubstring, "[5/5] down/tp1/n24/k32/m3", outcome.err);
   EXPECT_PRED_FORMAT2(IsSubstring, "5 measured", outcome.err);
-  for (const std::string text : {outcome.out, content_of(results() / "speedup.md")}) {
+  for (const std::string& text : {outcome.out, content_of(results() / "speedup.md")}) {
     EXPECT_PRED_FORMAT2(IsSubstring, "Speedup over eigen_f32 (", text);
     EXPECT_EQ(text.find("nan"), std::string::npos) << text;
     EXPECT_EQ(text.find("inf"), std::string::npos) << text;
@@ -201,7 +206,7 @@ TEST_F(Driver, BadShapeFilesAreRefusedWithTheLine) {
 TEST_F(Driver, ABackendThatIsAskedForMustRun) {
   expect_refusal(run("--backend plain,absent"), 5, {"'absent'", "no such device on this machine"});
   EXPECT_FALSE(std::filesystem::exists(results()));
-  const Outcome all = millet("run --shapes two.csv --m 1 --filter up --budget 1s --out out --backend all");
+  const Outcome all = millet("run --shapes two.csv --m 1 --filter up --budget 60s --out out --backend all");
   EXPECT_EQ(all.code, 4) << "faulty is among them: " << all.err;
   std::set<std::string> backends;
   for (const Record& record : records()) backends.insert(record.subject.backend);
@@ -209,7 +214,7 @@ TEST_F(Driver, ABackendThatIsAskedForMustRun) {
 }
 
 TEST_F(Driver, AnIncorrectKernelGetsNoTime) {
-  const Outcome outcome = millet("run --shapes two.csv --filter up --budget 1s --out out --backend faulty,plain");
+  const Outcome outcome = millet("run --shapes two.csv --filter up --budget 60s --out out --backend faulty,plain");
   EXPECT_EQ(outcome.code, 4) << outcome.err;
   const std::vector<Record> all = records();
   ASSERT_EQ(all.size(), 6U);
@@ -219,7 +224,7 @@ TEST_F(Driver, AnIncorrectKernelGetsNoTime) {
     EXPECT_EQ(record.timed(), !faulty);
     EXPECT_EQ(record.result.n == 0, faulty);
     if (faulty) {
-      EXPECT_PRED_FORMAT2(IsSubstring, "12345", record.verify.verdict + record.note);
+      EXPECT_PRED_FORMAT2(IsSubstring, "12352", record.verify.verdict + record.note);
       EXPECT_GT(record.verify.max_ratio, 1.0);
     }
   }
@@ -252,14 +257,14 @@ TEST_F(Driver, BaselinesStandInTheRecordOfTheSameRun) {
 
 TEST_F(Driver, DeclinesAreRecordedWithTheirReason) {
   write("odd.csv", "# millet-dense-shapes 1\nlabel,tp,k,n,m,presets,source\nodd,1,64,15,1,p,s\neven,1,64,16,1,p,s\n");
-  const Outcome outcome = millet("run --shapes odd.csv --backend plain --budget 1s --out out");
+  const Outcome outcome = millet("run --shapes odd.csv --backend plain --budget 60s --out out");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   const std::vector<Record> all = records();
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0].evidence, Evidence::not_run);
   EXPECT_PRED_FORMAT2(IsSubstring, "n not a multiple of the n tile", all[0].note);
   EXPECT_TRUE(all[1].timed());
-  const Outcome none = millet("run --shapes odd.csv --filter odd --backend plain --budget 1s --out out2");
+  const Outcome none = millet("run --shapes odd.csv --filter odd --backend plain --budget 60s --out out2");
   EXPECT_EQ(none.code, 2) << "a run that measures nothing is no success";
   EXPECT_PRED_FORMAT2(IsSubstring, "none of the 1 cases was measured", none.err);
 }
@@ -296,15 +301,17 @@ TEST_F(Driver, ResumeLeavesOutWhatIsMeasured) {
 
 TEST_F(Driver, ResumeDoesNotTrustAnotherBuildNorARecordWithoutTime) {
   ASSERT_EQ(run("--m 1").code, 0);
-  std::string text = content_of(results() / "records.jsonl");
-  const std::string id = records()[0].build_id;
-  text.replace(text.find(id), id.size(), "0123456789abcdef");  // of the first record only
+  std::vector<Record> all = records();
+  all[0].build.git = "another";
+  all[0].build_id = build_id(all[0].build);
+  std::string text;
+  for (const Record& record : all) text += to_json_line(record).value() + "\n";
   write("out/records.jsonl", text);
   ASSERT_EQ(run("--m 1 --resume").code, 0);
   EXPECT_EQ(records().size(), 3U);
 
   EXPECT_EQ(millet("run --shapes two.csv --budget 1ms --out late --backend plain").code, 2);
-  const Outcome later = millet("run --shapes two.csv --budget 1s --out late --backend plain --resume");
+  const Outcome later = millet("run --shapes two.csv --budget 60s --out late --backend plain --resume");
   EXPECT_EQ(later.code, 0) << later.err;
   EXPECT_PRED_FORMAT2(IsSubstring, "5 measured", later.err);
 }
@@ -329,7 +336,8 @@ TEST_F(Driver, ABudgetEndsTheRun) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_LT(elapsed.count(), 10.0);
   for (const Record& record : records()) {
-    if (record.timed()) EXPECT_LE(record.result.n, 25) << "20 ms a call in 500 ms";
+    if (!record.timed()) continue;
+    EXPECT_LE(record.result.n, 25) << "20 ms a call in 500 ms";
   }
 }
 
@@ -375,7 +383,7 @@ TEST_F(Driver, AFullDiskKeepsEarlierRecords) {
   const auto before = std::filesystem::file_size(file);
   const std::size_t kept = records().size();
   // A limit on the size of files stands for a full disk; the unit of ulimit -f is 512 bytes in POSIX shells, 1024 in bash.
-  const Outcome full = shell(fmt::format("ulimit -f {} ; '{}' run --shapes two.csv --m 2,3,4,5 --budget 1s --out out --backend plain",
+  const Outcome full = shell(fmt::format("ulimit -f {} ; '{}' run --shapes two.csv --m 2,3,4,5 --budget 60s --out out --backend plain",
                                          before / 1024 + 4, MILLET_DRIVER));
   EXPECT_EQ(full.code, 1) << full.err;
   EXPECT_PRED_FORMAT2(IsSubstring, "records.jsonl", full.err);
@@ -389,7 +397,7 @@ TEST_F(Driver, AFullDiskKeepsEarlierRecords) {
 
 TEST_F(Driver, AnUnwritableFolderIsToldBeforeAnythingRuns) {
   write("file", "");
-  const Outcome outcome = millet("run --shapes two.csv --budget 1s --out file/below --backend plain");
+  const Outcome outcome = millet("run --shapes two.csv --budget 60s --out file/below --backend plain");
   expect_refusal(outcome, 1, {"file/below"});
 }
 
@@ -399,7 +407,7 @@ TEST_F(Driver, TheReproLineRunsTheSameCase) {
   ASSERT_EQ(first.size(), 5U);
   const Record& wanted = first[2];
   ASSERT_TRUE(wanted.repro.starts_with("millet run ")) << wanted.repro;
-  const Outcome again = millet(wanted.repro.substr(7) + " --budget 1s --out again");
+  const Outcome again = millet(wanted.repro.substr(7) + " --budget 60s --out again");
   ASSERT_EQ(again.code, 0) << again.err << wanted.repro;
   const auto contents = read_jsonl(folder_ / "again" / "records.jsonl", true);
   ASSERT_TRUE(contents);

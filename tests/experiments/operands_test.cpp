@@ -80,7 +80,7 @@ TEST(Experts, AreAllDifferentAndUnusedOnesAreNaN) {
     const HostGrouped operands = workload->operands(*routed);
     ASSERT_EQ(static_cast<Index>(operands.b->size()), routed->problem.experts);
     const std::vector<Index> used = experts_in_use(operands);
-    std::set<std::vector<std::uint8_t>> contents;
+    std::set<std::string> contents;
     for (Index place = 0; place < routed->problem.experts; ++place) {
       const MxMatrix<>& expert = (*operands.b)[static_cast<std::size_t>(place)];
       const bool in_use = std::find(used.begin(), used.end(), place) != used.end();
@@ -88,8 +88,8 @@ TEST(Experts, AreAllDifferentAndUnusedOnesAreNaN) {
       EXPECT_EQ(expert.scales()[0].is_nan(), !in_use);
       EXPECT_EQ(expert.values().back().is_nan(), !in_use);
       if (!in_use) continue;
-      std::vector<std::uint8_t> bytes;
-      for (const E4M3 value : expert.values()) bytes.push_back(value.bits);
+      std::string bytes;
+      for (const E4M3 value : expert.values()) bytes.push_back(static_cast<char>(value.bits));
       EXPECT_TRUE(contents.insert(std::move(bytes)).second) << "expert " << place << " repeats another";
     }
     // Both ways are the same layer: the oracle's answers agree.
@@ -194,10 +194,11 @@ TEST(PlantSpecialCodes, FitsMatricesOfAnySize) {
     MxMatrix<> weights = random_weights(n, 64, ScaleMode::rceil, 1);
     plant_special_codes(weights);
     EXPECT_TRUE(weights.scales()[1].is_nan());
-    if (n > 1) EXPECT_EQ(weights.scales()[2].bits, 0);
-    if (n > 2) EXPECT_TRUE(weights.values()[3 * 64 - 1].is_nan());
-    if (n > 3) EXPECT_EQ(weights.scales()[6].bits, 254);
-    if (n > 4) EXPECT_EQ(weights.view()(4, 0), random_weights(n, 64, ScaleMode::rceil, 1).view()(4, 0));
+    if (n < 5) continue;  // for these, only that nothing is written out of bounds
+    EXPECT_EQ(weights.scales()[2].bits, 0);
+    EXPECT_TRUE(weights.values()[3 * 64 - 1].is_nan());
+    EXPECT_EQ(weights.scales()[6].bits, 254);
+    EXPECT_EQ(weights.view()(4, 0), random_weights(n, 64, ScaleMode::rceil, 1).view()(4, 0));
   }
 }
 

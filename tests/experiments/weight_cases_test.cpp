@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <set>
 
 #include "experiments/model_file.hpp"
-#include "millet/numeric/bf16.hpp"
+#include "operands/workload.hpp"
 
 namespace millet {
 namespace {
@@ -158,6 +158,25 @@ TEST(WeightCases, ErrorsOfEveryModeStandInTheTagsWhateverModeIsWanted) {
   }
 }
 
+TEST(WeightCases, WorkloadTakesTheWantedModeAndTheTags) {
+  std::vector<float> values(2 * 32, 2.0F);
+  values[0] = 480.0F;
+  const ModelFolder folder;
+  const auto file = folder.write("m.safetensors", {f32_tensor("w", {2, 32}, values)});
+  const auto cases = cases_of_weights(request_for(file));
+  ASSERT_TRUE(cases) << cases.error().message;
+  const ShapeCases& layer = cases->layers[0];
+  for (const ScaleMode mode : scale_modes) {
+    OperandOptions options;
+    options.scale_mode = mode;
+    const auto workload = DenseWorkload::make(std::get<DenseShape>(layer.shape), layer.weights, 3, options);
+    ASSERT_TRUE(workload) << workload.error().message;
+    EXPECT_EQ(bytes_of_scales(workload->weights()), bytes_of_scales(*quantize_mx(values, 2, 32, mode)))
+        << to_string(mode);
+    EXPECT_EQ(workload->tags(), load(layer, mode).tags);
+  }
+}
+
 TEST(WeightCases, BlocksWithNanOrInfinityAreCounted) {
   std::vector<float> values(3 * 32, 1.0F);
   values[5] = std::numeric_limits<float>::quiet_NaN();
@@ -294,6 +313,11 @@ TEST(WeightCases, ExpressionThatMatchesNothingNamesNearTensors) {
   EXPECT_EQ(error_of(cases_of_weights(request_for(file, R"(^layr\.1\.q)")), ErrorCode::unknown_name),
             "--tensor: none of the 4 tensors of " + file.string() +
                 " matches '^layr\\.1\\.q'; near are 'layer.1.q.weight', 'layer.0.q.weight', 'layer.1.v.weight'");
+  // The part that resembles the expression may stand anywhere in a name.
+  const auto nested = folder.write("n.safetensors", {f32_tensor("layout.z", {1, 32}, eighths(32)),
+                                                     f32_tensor("model.of.many.blocks.layer.7", {1, 32}, eighths(32))});
+  EXPECT_PRED_FORMAT2(IsSubstring, "near are 'model.of.many.blocks.layer.7', 'layout.z'",
+                      error_of(cases_of_weights(request_for(nested, "layr.7")), ErrorCode::unknown_name));
   EXPECT_PRED_FORMAT2(IsSubstring, "--tensor: 'a(b' is no regular expression",
                       error_of(cases_of_weights(request_for(file, "a(b")), ErrorCode::invalid_argument));
 }
@@ -384,7 +408,8 @@ TEST(WeightCases, PairMayBeDividedBetweenShards) {
   const ModelFolder folder;
   const ModelTensor values = mx_values("x.weight", 2, 64);
   const ModelTensor scales = mx_scales("x.weight_scale", "F8_E8M0", 2, 2);
-  static_cast<void>(folder.write("1.safetensors", {f32_tensor("a", {1, 32}, eighths(32)), values}));
+  const ModelTensor stale{"x.weight_scale", "F8_E8M0", {2, 2}, "old!"};  // the index does not mean this one
+  static_cast<void>(folder.write("1.safetensors", {f32_tensor("a", {1, 32}, eighths(32)), values, stale}));
   static_cast<void>(folder.write("2.safetensors", {scales, f32_tensor("z", {32}, eighths(32))}));
   const auto index =
       folder.write("model.safetensors.index.json", R"({"weight_map":{"a":"1.safetensors","x.weight":"1.safetensors",)"
@@ -392,7 +417,7 @@ TEST(WeightCases, PairMayBeDividedBetweenShards) {
   const auto cases = cases_of_weights(request_for(index));
   ASSERT_TRUE(cases) << cases.error().message;
   EXPECT_EQ(labels_of(*cases), (std::vector<std::string>{"a", "x.weight"}));
-  EXPECT_EQ(skipped_names(*cases), std::vector<std::string>{"z"});
+  EXPECT_EQ(skipped_names(*cases), (std::vector<std::string>{"x.weight_scale", "z"}));
   const LoadedWeights weights = load(cases->layers[1]);
   EXPECT_EQ(bytes_of_values(weights.matrix), values.bytes);
   EXPECT_EQ(bytes_of_scales(weights.matrix), scales.bytes);

@@ -169,9 +169,17 @@ TEST_F(WeightsRun, ScaleModeChoosesTheWeightsOfTheProduct) {
 }
 
 TEST_F(WeightsRun, ReportPrintsTheTableAgain) {
+  // Another run in the same folder does not get into it.
+  const auto shapes =
+      folder_.write("plain.csv", "# millet-dense-shapes 1\nlabel,tp,k,n,m,presets,source\nplain,1,64,16,1,x,y\n");
+  ASSERT_EQ(run(fmt::format("--shapes '{}'", shapes.string())).code, 0);
+  const Outcome none = millet(fmt::format("report --table weights '{}'", (results() / "records.jsonl").string()));
+  EXPECT_EQ(none.code, 2);
+  EXPECT_PRED_FORMAT2(IsSubstring, "no record is of a model's weights", none.err);
   ASSERT_EQ(run(fmt::format("--weights '{}' --m 1", small_model().string())).code, 0);
   const Outcome report = millet(fmt::format("report --table weights '{}'", (results() / "records.jsonl").string()));
   ASSERT_EQ(report.code, 0) << report.err;
+  EXPECT_EQ(count(report.out, "plain"), 0U) << report.out;
   EXPECT_EQ(count(report.out, "\nlayer.0.key.weight "), 2U) << report.out;
   const Outcome csv = millet(fmt::format("report --csv --table weights '{}'", (results() / "records.jsonl").string()));
   EXPECT_EQ(csv.out, content_of(results() / "weights.csv"));

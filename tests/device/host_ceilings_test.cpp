@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "millet/device/host_info.hpp"
+
+namespace millet {
+namespace {
+
+using testing::HasSubstr;
+
+class HostCeilings : public testing::TestWithParam<Index> {};
+
+TEST_P(HostCeilings, ArePositiveAndSayWhereTheyComeFrom) {
+  const Index threads = GetParam();
+  const Ceilings ceilings = measure_host_ceilings(0.05, threads);
+  EXPECT_EQ(ceilings.threads, threads);
+  EXPECT_THAT(ceilings.source, HasSubstr("measured in this run"));
+  EXPECT_THAT(ceilings.source, HasSubstr(std::string(to_string(host_isa())) + " read loop"));
+  EXPECT_THAT(ceilings.source, HasSubstr(std::to_string(threads) + " thread(s)"));
+
+  EXPECT_GT(ceilings.read_bytes_per_second, 0.0);
+  EXPECT_TRUE(std::isfinite(ceilings.read_bytes_per_second));
+  EXPECT_GT(ceilings.fma_flops_per_second, 0.0);
+  EXPECT_TRUE(std::isfinite(ceilings.fma_flops_per_second));
+  // No processor reads a petabyte or does 10^16 operations a second: a loop that was optimized away would.
+  EXPECT_LT(ceilings.read_bytes_per_second, 1e15);
+  EXPECT_LT(ceilings.fma_flops_per_second, 1e16);
+
+  ASSERT_EQ(ceilings.read_by_level.size(), 3U);
+  EXPECT_EQ(ceilings.read_by_level[0].footprint_bytes, threads * (Index{32} << 10));
+  EXPECT_EQ(ceilings.read_by_level[1].footprint_bytes, threads * (Index{1} << 20));
+  EXPECT_GE(ceilings.read_by_level[2].footprint_bytes, ceilings.read_by_level[1].footprint_bytes);
+  for (const ReadRate& level : ceilings.read_by_level) {
+    // A cache reads faster than the memory; but other load on this machine may fall on either of them.
+    EXPECT_GE(level.bytes_per_second, 0.2 * ceilings.read_bytes_per_second) << level.footprint_bytes;
+    EXPECT_LT(level.bytes_per_second, 1e15) << level.footprint_bytes;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, HostCeilings, testing::Values(1, 2));
+
+}  // namespace
+}  // namespace millet
