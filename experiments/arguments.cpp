@@ -30,8 +30,8 @@ Expected<std::vector<Index>> parse_extents(std::string_view option, std::string_
     Index value = 0;
     const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), value);
     if (error != std::errc() || end != item.data() + item.size() || value < 1) {
-      return fail(ErrorCode::invalid_argument, "{}: '{}' is not an integer of at least 1; write for example 1,2,4", option,
-                  item);
+      return fail(ErrorCode::invalid_argument, "{}: '{}' is not an integer of at least 1; write for example 1,2,4",
+                  option, item);
     }
     if (std::find(extents.begin(), extents.end(), value) == extents.end()) extents.push_back(value);
   }
@@ -42,17 +42,21 @@ Expected<double> parse_duration(std::string_view option, std::string_view text) 
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  const double seconds = unit.empty() || unit == "s" ? value : unit == "ms" ? value * 1e-3 : unit == "m" ? value * 60 : NAN;
+  const double seconds = unit.empty() || unit == "s" ? value
+                         : unit == "ms"              ? value * 1e-3
+                         : unit == "m"               ? value * 60
+                                                     : NAN;
   if (error != std::errc() || !std::isfinite(seconds) || seconds <= 0) {
-    return fail(ErrorCode::invalid_argument, "{}: '{}' is not a time above 0; write for example 60s, 500ms or 2m", option,
-                text);
+    return fail(ErrorCode::invalid_argument, "{}: '{}' is not a time above 0; write for example 60s, 500ms or 2m",
+                option, text);
   }
   return seconds;
 }
 
 std::string shell_word(std::string_view text) {
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("-_./,=:+@%").find(c) != std::string_view::npos;
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("-_./,=:+@%").find(c) != std::string_view::npos;
   });
   if (plain) return std::string(text);
   std::string quoted = "'";

@@ -24,7 +24,8 @@ std::string describe(const CLI::ParseError& error, const CLI::App& app, std::spa
   std::vector<std::string> names;
   for (const CLI::App* subcommand : app.get_subcommands({})) names.push_back(subcommand->get_name());
   const bool no_subcommand = app.get_subcommands().empty();
-  if (no_subcommand && words.size() > 1 && words[1][0] != '-') return unknown_name("subcommand", words[1], names).message;
+  if (no_subcommand && words.size() > 1 && words[1][0] != '-')
+    return unknown_name("subcommand", words[1], names).message;
   if (no_subcommand) return text + "; see millet --help";
   const CLI::App* const subcommand = app.get_subcommands().front();
   std::string suggestions;
@@ -49,7 +50,8 @@ ExitCode report_error(const Error& error) {
 }
 
 int run_command_line(int argc, char** argv) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is then an error of the write, which keeps earlier records
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a limit on the size of files is then an error of the write, which keeps earlier records
   CLI::App app{"MX-FP8 kernels for LLM decode: run experiments, check kernels, print tables.", "millet"};
   app.require_subcommand(1);
   app.footer(exit_code_help);

@@ -60,10 +60,13 @@ ExitCode print_doctor() {
   TextGrid grid;
   grid.header = {"what", "found"};
   grid.left_columns = 2;
-  const auto add = [&](std::string what, std::string found) { grid.rows.push_back({std::move(what), std::move(found)}); };
+  const auto add = [&](std::string what, std::string found) {
+    grid.rows.push_back({std::move(what), std::move(found)});
+  };
   add("cpu", or_unknown(machine.cpu));
   add("isa", fmt::format("{} ({})", to_string(host_isa()), host_device_info(1, "").architecture));
-  add("cores", fmt::format("{} online, this process may use {} ({})", machine.cores, machine.affinity_count, machine.affinity));
+  add("cores",
+      fmt::format("{} online, this process may use {} ({})", machine.cores, machine.affinity_count, machine.affinity));
   add("clock", clock_now());
   add("governor", or_unknown(machine.governor));
   add("load", fmt::format("{:.2f} (1 min)", machine.load));
@@ -90,9 +93,9 @@ ExitCode print_doctor() {
       continue;
     }
     const BackendSession& session = sessions->front();
-    add("backend " + name, fmt::format("available: {}, {} unit{}, {}", session.device.architecture,
-                                       session.device.compute_units, session.device.compute_units == 1 ? "" : "s",
-                                       session.device.runtime));
+    add("backend " + name,
+        fmt::format("available: {}, {} unit{}, {}", session.device.architecture, session.device.compute_units,
+                    session.device.compute_units == 1 ? "" : "s", session.device.runtime));
     add("tuned table " + name, describe_tuned(session));
     for (const std::string& row : session.tuned.rejected()) problems.push_back(row);
   }

@@ -19,10 +19,14 @@ enum class ExitCode {
 /// The code that a failure of this kind ends the program with.
 [[nodiscard]] constexpr ExitCode exit_code_of(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::unavailable: return ExitCode::unavailable;
-    case ErrorCode::incorrect_result: return ExitCode::incorrect;
-    case ErrorCode::io_error: return ExitCode::failed;
-    default: return ExitCode::usage;
+    case ErrorCode::unavailable:
+      return ExitCode::unavailable;
+    case ErrorCode::incorrect_result:
+      return ExitCode::incorrect;
+    case ErrorCode::io_error:
+      return ExitCode::failed;
+    default:
+      return ExitCode::usage;
   }
 }
 

@@ -33,13 +33,16 @@ Expected<Problems> problems_of(const ListArguments& arguments) {
   const auto activation = parse_activation_format(arguments.activation);
   const auto output = parse_output_type(arguments.output);
   if (!activation) {
-    return tl::unexpected(unknown_name("--activation", arguments.activation, std::vector<std::string>{"mx", "bf16", "f32"}));
+    return tl::unexpected(
+        unknown_name("--activation", arguments.activation, std::vector<std::string>{"mx", "bf16", "f32"}));
   }
-  if (!output) return tl::unexpected(unknown_name("--output", arguments.output, std::vector<std::string>{"bf16", "f32"}));
+  if (!output)
+    return tl::unexpected(unknown_name("--output", arguments.output, std::vector<std::string>{"bf16", "f32"}));
   Problems problems;
   const int given = (arguments.m != 0 ? 1 : 0) + (arguments.n != 0 ? 1 : 0) + (arguments.k != 0 ? 1 : 0);
   if (given == 0) return problems;
-  if (given < 3) return fail(ErrorCode::invalid_argument, "list: --m, --n and --k describe a problem together; give all three");
+  if (given < 3)
+    return fail(ErrorCode::invalid_argument, "list: --m, --n and --k describe a problem together; give all three");
   auto dense = make_gemm_problem(arguments.m, arguments.n, arguments.k, *activation, *output);
   if (!dense) return fail(std::move(dense));
   problems.dense = *dense;
@@ -72,8 +75,11 @@ void add_rows(const Backend& backend, const std::optional<P>& problem, const std
     const std::string id(kernel.id);
     known.push_back(id);
     if (!std::regex_search(id, filter)) continue;
-    std::vector<std::string> row{id, std::string(to_string(kernel.operation)), std::string(to_string(kernel.determinism)),
-                                 accumulator_name(kernel.accumulator), kernel.weight_layout->name(),
+    std::vector<std::string> row{id,
+                                 std::string(to_string(kernel.operation)),
+                                 std::string(to_string(kernel.determinism)),
+                                 accumulator_name(kernel.accumulator),
+                                 kernel.weight_layout->name(),
                                  std::to_string(kernel.policy_count)};
     if (problem) {
       const Verdict verdict = kernel.supports(*problem);
@@ -113,7 +119,8 @@ Expected<ExitCode> print_list(const ListArguments& arguments) {
   try {
     filter.assign(arguments.filter);
   } catch (const std::regex_error& error) {
-    return fail(ErrorCode::invalid_argument, "--filter: '{}' is no regular expression: {}", arguments.filter, error.what());
+    return fail(ErrorCode::invalid_argument, "--filter: '{}' is no regular expression: {}", arguments.filter,
+                error.what());
   }
   TextGrid backends;
   backends.header = {"backend", "here", "what"};

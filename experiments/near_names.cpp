@@ -21,7 +21,8 @@ int edit_distance(std::string_view from, std::string_view to) {
     for (std::size_t j = 1; j <= to.size(); ++j) {
       const int replace = last[j - 1] + (from[i - 1] == to[j - 1] ? 0 : 1);
       row[j] = std::min({replace, last[j] + 1, row[j - 1] + 1});
-      if (i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1);
+      if (i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row[to.size()];
@@ -47,8 +48,9 @@ std::vector<std::string> near_names(std::string_view name, std::span<const std::
 Error unknown_name(std::string_view kind, std::string_view name, std::span<const std::string> names) {
   const std::vector<std::string> near = near_names(name, names);
   const std::string suggestion = near.empty() ? "" : fmt::format("; did you mean {}?", fmt::join(near, " or "));
-  return {ErrorCode::unknown_name, fmt::format("no {} '{}'{} There {}: {}", kind, name, suggestion.empty() ? "." : suggestion,
-                                               names.size() == 1 ? "is" : "are", fmt::join(names, ", "))};
+  return {ErrorCode::unknown_name,
+          fmt::format("no {} '{}'{} There {}: {}", kind, name, suggestion.empty() ? "." : suggestion,
+                      names.size() == 1 ? "is" : "are", fmt::join(names, ", "))};
 }
 
 }  // namespace millet

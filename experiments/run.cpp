@@ -117,8 +117,8 @@ Expected<RunOptions> parse(const RunArguments& arguments) {
   const auto budget = parse_duration("--budget", arguments.budget);
   if (!budget) return tl::unexpected(budget.error());
   options.budget_seconds = *budget;
-  const auto activation =
-      parse_word("--activation", arguments.activation, parse_activation_format(arguments.activation), {"mx", "bf16", "f32"});
+  const auto activation = parse_word("--activation", arguments.activation,
+                                     parse_activation_format(arguments.activation), {"mx", "bf16", "f32"});
   if (!activation) return tl::unexpected(activation.error());
   const auto output = parse_word("--output", arguments.output, parse_output_type(arguments.output), {"bf16", "f32"});
   if (!output) return tl::unexpected(output.error());
@@ -160,26 +160,32 @@ void add_run(CLI::App& app, Invocation& invocation) {
   RunArguments& a = *arguments;
   auto* const preset =
       command->add_option("--preset", a.presets, "Built-in shapes, a list: seed-dense (default), seed-moe, m3, tp");
-  auto* const shapes = command->add_option("--shapes", a.shape_files, "CSV file of shapes (dense or MoE by its first line)");
-  auto* const weights = command->add_option(
-      "--weights", a.weights,
-      "Instead of shapes: the matrices of a model.safetensors or model.safetensors.index.json, F32, F16 and BF16 quantized "
-      "by --scale-mode, MX-FP8 pairs as they are");
+  auto* const shapes =
+      command->add_option("--shapes", a.shape_files, "CSV file of shapes (dense or MoE by its first line)");
+  auto* const weights = command->add_option("--weights", a.weights,
+                                            "Instead of shapes: the matrices of a model.safetensors or "
+                                            "model.safetensors.index.json, F32, F16 and BF16 quantized "
+                                            "by --scale-mode, MX-FP8 pairs as they are");
   weights->excludes(preset)->excludes(shapes);
   command->add_option("--tensor", a.tensor, "Only tensors of --weights whose name matches this regular expression")
       ->needs(weights);
-  command->add_option("--weight-suffix", a.suffixes.values, "Ends the name of an MX-FP8 pair's values: .weight (default)")
+  command
+      ->add_option("--weight-suffix", a.suffixes.values, "Ends the name of an MX-FP8 pair's values: .weight (default)")
       ->needs(weights);
-  command->add_option("--scale-suffix", a.suffixes.scales, "Stands there in the name of its scales: .weight_scale (default)")
+  command
+      ->add_option("--scale-suffix", a.suffixes.scales,
+                   "Stands there in the name of its scales: .weight_scale (default)")
       ->needs(weights);
   command->add_option("--m", a.m, "Rows of A (MoE: tokens) instead of those of the shapes: 1,2,4");
   command->add_option("--filter", a.filter, "Only cases whose name matches this regular expression");
   command->add_option("--backend", a.backends, "Backends to time, a list; default: every one that can run here");
   command->add_option("--baseline", a.baselines,
                       "Timed beside the kernels, a list: eigen_f32 (default), reference, a backend's name, none");
-  command->add_option("--protocol", a.protocol,
-                      "cold: weights rotate over twice the last-level cache (default); hot: 200 calls after 30 warm-ups");
-  command->add_option("--budget", a.budget, "Time for the whole run: 60s (default), 500ms, 2m; minimum samples are kept");
+  command->add_option(
+      "--protocol", a.protocol,
+      "cold: weights rotate over twice the last-level cache (default); hot: 200 calls after 30 warm-ups");
+  command->add_option("--budget", a.budget,
+                      "Time for the whole run: 60s (default), 500ms, 2m; minimum samples are kept");
   command->add_option("--out", a.out, "Folder for records.jsonl and the tables; default results/<date>-<host>");
   command->add_flag("--resume", a.resume, "Leave out what --out holds already, measured by this very build");
   command->add_option("--seed", a.seed, "Of operands, routing and the order of samples");

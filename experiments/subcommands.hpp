@@ -10,8 +10,8 @@ namespace millet {
 
 /// What every subcommand gets beside its own options.
 struct Invocation {
-  std::string command_line;          ///< as typed, quoted for a shell
-  ExitCode code = ExitCode::ok;      ///< set by the subcommand that ran
+  std::string command_line;      ///< as typed, quoted for a shell
+  ExitCode code = ExitCode::ok;  ///< set by the subcommand that ran
 };
 
 // Each adds one subcommand to `app`; its callback sets invocation.code after an error has been printed.

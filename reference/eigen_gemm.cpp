@@ -35,7 +35,11 @@ std::vector<Index> iota(Index first, Index count) {
 
 Product empty_product(Index rows, Index n, Index k) {
   const auto size = static_cast<std::size_t>(rows * n);
-  return {rows, n, k, std::vector<double>(size), std::vector<double>(size),
+  return {rows,
+          n,
+          k,
+          std::vector<double>(size),
+          std::vector<double>(size),
           std::vector<bool>(static_cast<std::size_t>(rows), false)};
 }
 

@@ -53,9 +53,9 @@ double ErrorBound::operator()(double y, double magnitude, Index k) const noexcep
 Comparison compare(std::span<const float> c, const Product& expected, const ErrorBound& bound, float untouched) {
   Comparison result;
   const double largest = bound.output == OutputType::bf16 ? static_cast<double>(BF16{0x7F7F}.value())
-                                                         : static_cast<double>(std::numeric_limits<float>::max());
-  const bool f32_accumulates = bound.accumulator.unit_roundoff == f32_accumulator.unit_roundoff &&
-                               bound.accumulator.promotion_interval == 0;
+                                                          : static_cast<double>(std::numeric_limits<float>::max());
+  const bool f32_accumulates =
+      bound.accumulator.unit_roundoff == f32_accumulator.unit_roundoff && bound.accumulator.promotion_interval == 0;
   if (static_cast<Index>(c.size()) != expected.rows * expected.n) {
     result.correct = false;
     result.verdict = fmt::format("C holds {} elements, {} expected", c.size(), expected.rows * expected.n);
@@ -108,8 +108,8 @@ Comparison compare(std::span<const float> c, const Product& expected, const Erro
       }
       if (c[at] == rounded) continue;
       ++mismatches;
-      if (bound.output == OutputType::bf16 && std::abs(y) > 0x1p-12 * expected.magnitude[at] && std::abs(y) > 0x1p-120 &&
-          bf16_places(c[at], rounded) > 1) {
+      if (bound.output == OutputType::bf16 && std::abs(y) > 0x1p-12 * expected.magnitude[at] &&
+          std::abs(y) > 0x1p-120 && bf16_places(c[at], rounded) > 1) {
         ++result.over_one_ulp;
       }
     }
@@ -123,8 +123,8 @@ Comparison compare(std::span<const float> c, const Product& expected, const Erro
     result.verdict = fmt::format("{} element(s) of the wrong class: {}", result.class_mismatches, first_class_mismatch);
   } else if (result.max_ratio > 1.0) {
     const auto at = static_cast<std::size_t>(result.worst_row * expected.n + result.worst_col);
-    result.verdict = fmt::format("C[{},{}]={} is {:.2f} times its bound away from {}", result.worst_row, result.worst_col,
-                                 c[at], result.max_ratio, expected.y[at]);
+    result.verdict = fmt::format("C[{},{}]={} is {:.2f} times its bound away from {}", result.worst_row,
+                                 result.worst_col, c[at], result.max_ratio, expected.y[at]);
   } else if (result.unwritten_touched > 0) {
     result.verdict = fmt::format("{} element(s) changed in rows that no routing entry names", result.unwritten_touched);
   } else if (too_many) {

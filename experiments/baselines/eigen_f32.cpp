@@ -57,8 +57,8 @@ Expected<EigenF32> EigenF32::load(HostIsa isa) {
     if (product != nullptr) return EigenF32{product, isa};
     reasons += fmt::format("; {} lacks millet_eigen_f32_product", (folder / file).string());
   }
-  return fail(ErrorCode::unavailable, "baseline eigen_f32: no library for {}{}; build the target millet", to_string(isa),
-              reasons);
+  return fail(ErrorCode::unavailable, "baseline eigen_f32: no library for {}{}; build the target millet",
+              to_string(isa), reasons);
 }
 
 std::string EigenF32::title(Index threads) const {
@@ -75,7 +75,8 @@ Expected<DecodedWeights> DecodedWeights::make(const std::vector<const MxMatrix<>
   const Index bytes = round_up_to_tile(copies * weights.copy_bytes(), huge_page);
   auto* const data = static_cast<float*>(std::aligned_alloc(huge_page, static_cast<std::size_t>(bytes)));
   if (data == nullptr) {
-    return fail(ErrorCode::unavailable, "baseline eigen_f32: no memory for {} decoded bytes; use smaller shapes", bytes);
+    return fail(ErrorCode::unavailable, "baseline eigen_f32: no memory for {} decoded bytes; use smaller shapes",
+                bytes);
   }
   advise_huge_pages(data, bytes);
   weights.data_ = std::shared_ptr<float>(data, [](float* p) { std::free(p); });
@@ -108,7 +109,8 @@ struct EigenF32Run::State {
 
   Expected<void> multiply(const float* rows, const float* matrix, float* result, Index m) const {
     if (product(rows, matrix, result, m, weights.n(), weights.k(), threads) == 0) return {};
-    return fail(ErrorCode::unavailable, "baseline eigen_f32: {} threads wanted, but it was built without OpenMP", threads);
+    return fail(ErrorCode::unavailable, "baseline eigen_f32: {} threads wanted, but it was built without OpenMP",
+                threads);
   }
 
   Expected<void> run(Index copy) {
@@ -142,7 +144,8 @@ EigenF32Run EigenF32Run::dense(const EigenF32& code, const HostGemm& operands, D
   return run;
 }
 
-EigenF32Run EigenF32Run::grouped(const EigenF32& code, const HostGrouped& operands, DecodedWeights weights, Index threads) {
+EigenF32Run EigenF32Run::grouped(const EigenF32& code, const HostGrouped& operands, DecodedWeights weights,
+                                 Index threads) {
   const GroupedProblem& p = operands.problem;
   EigenF32Run run;
   run.state_ = std::make_shared<State>();

@@ -13,11 +13,11 @@ using Rows = Eigen::Map<const Matrix>;
 
 // Columns [first, last) of C.
 //
-// Eigen's matrix product packs both operands first, which only many rows repay. Below 16 rows the faster way to say it in
-// Eigen is a matrix-vector product for each row, over panels of weights that stay in the first cache between the rows: 4
-// times faster at m = 2, about equal at m = 16 (n = 2304, k = 6144, AVX2). A baseline must not lose by its phrasing.
-void multiply(const float* a, const float* b, float* c, std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t first,
-              std::int64_t last) {
+// Eigen's matrix product packs both operands first, which only many rows repay. Below 16 rows the faster way to say it
+// in Eigen is a matrix-vector product for each row, over panels of weights that stay in the second-level cache: 4 times
+// faster at m = 2, about equal at m = 16 (n = 2304, k = 6144, AVX2). A baseline must not lose by its phrasing.
+void multiply(const float* a, const float* b, float* c, std::int64_t m, std::int64_t n, std::int64_t k,
+              std::int64_t first, std::int64_t last) {
   constexpr std::int64_t rows_that_repay_packing = 16;
   if (m < rows_that_repay_packing) {
     const std::int64_t panel = m == 1 ? last - first : 8;  // Eigen's kernel takes 8 rows at once
@@ -46,7 +46,7 @@ extern "C" __attribute__((visibility("default"))) int millet_eigen_f32_product(c
     return 0;
   }
 #if defined(_OPENMP)
-#pragma omp parallel for schedule(static) num_threads(static_cast<int>(threads))
+#pragma omp parallel for schedule(static) num_threads(static_cast <int>(threads))
   for (std::int64_t share = 0; share < threads; ++share) {
     const std::int64_t width = (n + threads - 1) / threads;
     const std::int64_t first = std::min(n, share * width);

@@ -43,8 +43,7 @@ Expected<Prepared<GemmProblem>> prepare(const Backend& backend, const GemmKernel
   if (!problem) return fail(problem.error().code, "{}", problem.error().message);
   const auto copies = cold_copies(backend, problem->weight_bytes());
   if (!copies) return fail(copies.error().code, "{}", copies.error().message);
-  auto instance =
-      KernelInstance<GemmProblem>::create(backend, kernel, 0, workload->operands(*problem), *copies);
+  auto instance = KernelInstance<GemmProblem>::create(backend, kernel, 0, workload->operands(*problem), *copies);
   if (!instance) return fail(std::move(instance));
   return Prepared<GemmProblem>{*std::move(instance), problem->bytes()};
 }
@@ -100,9 +99,12 @@ void register_kernels(const Backend& backend, const ShapeCases& cases, const Sha
         if (!kernel.supports({m, shape.n, shape.k})) continue;
       }
       const std::string name = fmt::format("{}/{}", kernel.id, case_name(cases, m));
-      benchmark::RegisterBenchmark(name.c_str(), [&backend, &kernel, name, shape, m](benchmark::State& state) {
-        run_kernel<P>(state, name, backend, kernel, shape, m);
-      })->Unit(benchmark::kMicrosecond)->UseRealTime();
+      benchmark::RegisterBenchmark(name.c_str(),
+                                   [&backend, &kernel, name, shape, m](benchmark::State& state) {
+                                     run_kernel<P>(state, name, backend, kernel, shape, m);
+                                   })
+          ->Unit(benchmark::kMicrosecond)
+          ->UseRealTime();
     }
   }
 }

@@ -34,10 +34,9 @@ GemmKernel kernel_called(std::string_view id, bool gemv, bool estimates) {
 
 template <bool estimates>
 Backend backend_with_kernels() {
-  static const std::array kernels{kernel_called("toy.gemv_prepared", true, estimates),
-                                  kernel_called("toy.gemm_prepared", false, estimates),
-                                  kernel_called("toy.gemv_row_major", true, estimates),
-                                  kernel_called("toy.gemm_row_major", false, estimates)};
+  static const std::array kernels{
+      kernel_called("toy.gemv_prepared", true, estimates), kernel_called("toy.gemm_prepared", false, estimates),
+      kernel_called("toy.gemv_row_major", true, estimates), kernel_called("toy.gemm_row_major", false, estimates)};
   Backend backend{};
   backend.name = "toy";
   backend.gemm_kernels = kernels;

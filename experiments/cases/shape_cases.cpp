@@ -39,8 +39,8 @@ std::string name_of_row(const ShapeCases& cases) {
     return fmt::format("{}{}/n{}/k{}", dense->label, tp, dense->n, dense->k);
   }
   const auto& moe = std::get<MoeShape>(cases.shape);
-  return fmt::format("{}/tp{}/ep{}/e{}/top{}/div{}/block{}{}/n{}/k{}", moe.label, moe.tp, moe.ep, moe.experts, moe.top_k,
-                     moe.a_div, moe.block_m, moe.weighted ? "/weighted" : "", moe.n, moe.k);
+  return fmt::format("{}/tp{}/ep{}/e{}/top{}/div{}/block{}{}/n{}/k{}", moe.label, moe.tp, moe.ep, moe.experts,
+                     moe.top_k, moe.a_div, moe.block_m, moe.weighted ? "/weighted" : "", moe.n, moe.k);
 }
 
 template <class Shape>
@@ -127,10 +127,12 @@ Expected<std::vector<ShapeCases>> filtered(std::vector<ShapeCases> cases, const 
   if (near.empty() && !names.empty()) near.push_back(names.front());
   std::string text;
   for (const std::string& name : near) text += (text.empty() ? "" : ", ") + name;
-  return fail(ErrorCode::unknown_name, "--filter: none of the {} cases matches '{}'; names look like {}", names.size(), filter,
-              text);
+  return fail(ErrorCode::unknown_name, "--filter: none of the {} cases matches '{}'; names look like {}", names.size(),
+              filter, text);
 }
 
-Expected<std::vector<PublishedCell>> published_cells() { return parse_published(published_csv, "shapes/published.csv"); }
+Expected<std::vector<PublishedCell>> published_cells() {
+  return parse_published(published_csv, "shapes/published.csv");
+}
 
 }  // namespace millet

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "machine/build_info.hpp"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <Eigen/Core>
-#include <fmt/format.h>
 
 #include <fstream>
 #include <iterator>
@@ -45,8 +45,8 @@ RecordBuild build_info() {
   build.sanitizer = MILLET_SANITIZER;
   build.libraries["Eigen"] = fmt::format("{}.{}.{}", EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION);
   build.libraries["fmt"] = fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
-  build.libraries["nlohmann_json"] = fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
-                                                 NLOHMANN_JSON_VERSION_PATCH);
+  build.libraries["nlohmann_json"] =
+      fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
   build.libraries["CLI11"] = CLI11_VERSION;
   build.libraries["Kokkos"] = MILLET_KOKKOS_VERSION;
   static const std::string program = hash_of_program();

@@ -136,7 +136,8 @@ Index kept_bytes() { return 0; }
 Index available_memory_bytes() {
   Index available = meminfo("MemAvailable");
   const Index limit = control_group("/sys/fs/cgroup/memory.max");
-  if (limit > 0) available = std::min(available, std::max<Index>(0, limit - control_group("/sys/fs/cgroup/memory.current")));
+  if (limit > 0)
+    available = std::min(available, std::max<Index>(0, limit - control_group("/sys/fs/cgroup/memory.current")));
   return available + kept_bytes();
 }
 
@@ -156,7 +157,8 @@ Machine inspect_machine() {
   machine.governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
   utsname kernel{};
   const bool known = uname(&kernel) == 0;
-  machine.os = distribution() + (known ? fmt::format(", {} {} {}", kernel.sysname, kernel.release, kernel.machine) : "");
+  machine.os =
+      distribution() + (known ? fmt::format(", {} {} {}", kernel.sysname, kernel.release, kernel.machine) : "");
   machine.huge_pages = chosen_word(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
   machine.container = container_kind();
   machine.virtual_machine = cpu_has_hypervisor();
@@ -174,18 +176,20 @@ std::vector<std::string> doubts(const Machine& machine, Index threads) {
     warnings.push_back(fmt::format("the CPU governor is '{}', not 'performance': clocks vary", machine.governor));
   }
   if (machine.load > 0.5) {
-    warnings.push_back(fmt::format("the load average was {:.2f} at the start: other processes share the machine",
-                                   machine.load));
+    warnings.push_back(
+        fmt::format("the load average was {:.2f} at the start: other processes share the machine", machine.load));
   }
   if (machine.virtual_machine) {
-    warnings.push_back(fmt::format("a virtual machine with {} CPUs: neighbours share its caches and memory", machine.cores));
+    warnings.push_back(
+        fmt::format("a virtual machine with {} CPUs: neighbours share its caches and memory", machine.cores));
   }
   if (threads > machine.affinity_count && machine.affinity_count > 0) {
-    warnings.push_back(fmt::format("{} threads on {} CPUs ({}): they take turns", threads, machine.affinity_count,
-                                   machine.affinity));
+    warnings.push_back(
+        fmt::format("{} threads on {} CPUs ({}): they take turns", threads, machine.affinity_count, machine.affinity));
   }
   if (!machine.subnormals) {
-    warnings.emplace_back("subnormals are flushed to zero in this process: results near the underflow threshold are wrong");
+    warnings.emplace_back(
+        "subnormals are flushed to zero in this process: results near the underflow threshold are wrong");
   }
   return warnings;
 }

@@ -77,8 +77,8 @@ MxMatrix<> random_weights(Index n, Index k, ScaleMode mode, std::uint64_t seed) 
   for (Index i = 0; i < n; ++i) {
     stream.fill(row, 0.1F);
     for (Index block = 0; block < MxBlock::count(k); ++block) {
-      weights.scales()[i * MxBlock::count(k) + block] =
-          quantize_block(row.data() + block * MxBlock::k, 1, mode, weights.values().data() + i * k + block * MxBlock::k);
+      weights.scales()[i * MxBlock::count(k) + block] = quantize_block(
+          row.data() + block * MxBlock::k, 1, mode, weights.values().data() + i * k + block * MxBlock::k);
     }
   }
   return weights;

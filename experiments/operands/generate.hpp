@@ -33,10 +33,11 @@ class NormalStream {
 [[nodiscard]] std::vector<float> random_activations(Index rows, Index k, std::uint64_t seed);
 
 /// The matrices that the experts of a grouped problem are made from: up to four, since quantizing is slow.
-[[nodiscard]] std::vector<MxMatrix<>> random_expert_pool(Index experts, Index n, Index k, ScaleMode mode, std::uint64_t seed);
+[[nodiscard]] std::vector<MxMatrix<>> random_expert_pool(Index experts, Index n, Index k, ScaleMode mode,
+                                                         std::uint64_t seed);
 
-/// One expert: the rows of one matrix of the pool, rotated by a number of rows of its own. Every expert is another matrix,
-/// at the cost of a copy.
+/// One expert: the rows of one matrix of the pool, rotated by a number of rows of its own. Every expert is another
+/// matrix, at the cost of a copy.
 [[nodiscard]] MxMatrix<> expert_from_pool(const std::vector<MxMatrix<>>& pool, Index expert);
 
 /// An expert that nobody may read: NaN in every value and scale, so that a kernel that does fails its verification.
@@ -49,8 +50,8 @@ class NormalStream {
 [[nodiscard]] std::vector<float> random_slot_weights(Index tokens, Index top_k, std::uint64_t seed);
 
 /// Overwrites parts of `weights` with what a kernel may get wrong, as far as there are columns of C for it:
-/// column 0: a NaN scale in the last block; 1: scales of code 0 (2^-127) throughout; 2: a NaN value in the last element;
-/// 3: scale code 254 over values that are 0 but one, which is the smallest subnormal.
+/// column 0: a NaN scale in the last block; 1: scales of code 0 (2^-127) throughout; 2: a NaN value in the last
+/// element; 3: scale code 254 over values that are 0 but one, which is the smallest subnormal.
 void plant_special_codes(MxMatrix<>& weights);
 
 }  // namespace millet

@@ -20,7 +20,8 @@ Expected<DenseWorkload> DenseWorkload::make(const DenseShape& shape, const Weigh
   } else {
     workload.b_ = random_weights(shape.n, shape.k, options.scale_mode, options.seed);
   }
-  auto a = make_activations(options.activation, random_activations(largest_m, shape.k, options.seed), largest_m, shape.k);
+  auto a =
+      make_activations(options.activation, random_activations(largest_m, shape.k, options.seed), largest_m, shape.k);
   if (!a) return fail(std::move(a));
   workload.a_ = *std::move(a);
   return workload;

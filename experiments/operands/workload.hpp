@@ -11,8 +11,8 @@ namespace millet {
 
 /// Which experts of a MoE layer have their weights in memory.
 ///
-/// A kernel never reads the weights of an expert that no token goes to, so its time does not depend on them; but preparing
-/// them would take most of a short run.
+/// A kernel never reads the weights of an expert that no token goes to, so its time does not depend on them; but
+/// preparing them would take most of a short run.
 enum class ResidentExperts {
   used,  ///< those that the routing names, renumbered, between two that hold NaN
   all,   ///< all; those that the routing does not name hold NaN
@@ -27,13 +27,13 @@ struct OperandOptions {
   ResidentExperts resident_experts = ResidentExperts::used;
 };
 
-/// The operands of one weight matrix for every m up to the largest, and what the oracle says about them. A smaller m uses
-/// the first rows: rows of a product are independent.
+/// The operands of one weight matrix for every m up to the largest, and what the oracle says about them. A smaller m
+/// uses the first rows: rows of a product are independent.
 class DenseWorkload {
  public:
   /// Errors: those of the source and of make_activations.
-  [[nodiscard]] static Expected<DenseWorkload> make(const DenseShape& shape, const WeightSource& source, Index largest_m,
-                                                    const OperandOptions& options);
+  [[nodiscard]] static Expected<DenseWorkload> make(const DenseShape& shape, const WeightSource& source,
+                                                    Index largest_m, const OperandOptions& options);
 
   /// Points into this object.
   [[nodiscard]] HostGemm operands(const GemmProblem& problem) const noexcept { return {problem, &a_, &b_}; }
@@ -54,9 +54,9 @@ class DenseWorkload {
 
 /// The routing of some tokens through a MoE layer: all that the problem says, without the weights.
 struct RoutedTokens {
-  GroupedProblem logical;    ///< the layer as it is, with all experts: what records and tuned tables are about
-  GroupedProblem problem;    ///< what is computed: the resident experts only
-  Routing routing;           ///< over resident experts
+  GroupedProblem logical;  ///< the layer as it is, with all experts: what records and tuned tables are about
+  GroupedProblem problem;  ///< what is computed: the resident experts only
+  Routing routing;         ///< over resident experts
   std::vector<float> slot_weights;
   std::vector<Index> resident;  ///< the expert that stands at each place, or -1 for one that holds NaN
   Index used = 0;               ///< experts that the routing names

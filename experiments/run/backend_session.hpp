@@ -28,8 +28,8 @@ struct BackendSession {
 
 /// The backends called `names`, or with "all" or nothing every one that can run here.
 /// \param strict  a bad row in a tuned table is fatal
-/// Errors: unknown_name with near names; unavailable, with the backend's reason, for a named one that cannot run here, and
-/// when none can; parse_error of a tuned table.
+/// Errors: unknown_name with near names; unavailable, with the backend's reason, for a named one that cannot run here,
+/// and when none can; parse_error of a tuned table.
 [[nodiscard]] Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names, bool strict);
 
 }  // namespace millet

@@ -31,9 +31,11 @@ class Budget {
     return modelled * (actual_ + trust) / (modelled_ + trust);
   }
 
-  /// Seconds for the samples of the next of `cases_left` cases, whose preparations are modelled to take `modelled_left`.
+  /// Seconds for the samples of the next of `cases_left` cases, whose preparations are modelled to take
+  /// `modelled_left`.
   [[nodiscard]] double share(std::size_t cases_left, double modelled_left) const noexcept {
-    return std::max(0.0, (left() - predicted(modelled_left)) / static_cast<double>(std::max<std::size_t>(1, cases_left)));
+    return std::max(0.0,
+                    (left() - predicted(modelled_left)) / static_cast<double>(std::max<std::size_t>(1, cases_left)));
   }
 
  private:

@@ -112,7 +112,7 @@ Record planned_record(const RecordCommon& common, const RunOptions& options, con
 }
 
 void add_outcome(Record& record, const RecordCommon& common, const ContestResult& result, std::size_t index,
-                 Index eigen_threads, const std::vector<std::string_view>& baseline_backends, Protocol protocol) {
+                 const BackendSession& own, const std::vector<const BackendSession*>& baselines, Protocol protocol) {
   const Outcome& outcome = result.kernels[index];
   if (outcome.verified) {
     const reference::Comparison& found = outcome.verification;
@@ -131,16 +131,23 @@ void add_outcome(Record& record, const RecordCommon& common, const ContestResult
   record.clock.throttled = measurement.throttled();
   record.roof = record_roof({record.work.bytes, record.work.flops}, common.ceilings, record.result.median_ns);
   for (const EigenOutcome& eigen : result.eigen) {
-    if (eigen.threads == eigen_threads) add_baseline(record, eigen.outcome, "performance");
+    if (own.on_host() && eigen.threads == own.threads()) add_baseline(record, eigen.outcome, "performance");
   }
   for (std::size_t i = 0; i < result.baseline_kernels.size(); ++i) {
-    if (baseline_backends[i] != record.subject.backend) add_baseline(record, result.baseline_kernels[i], "performance");
+    if (baselines[i]->backend == own.backend) continue;
+    if (baselines[i]->device.name == own.device.name && baselines[i]->device.architecture == own.device.architecture) {
+      add_baseline(record, result.baseline_kernels[i], "performance");
+    } else {
+      append_note(record,
+                  fmt::format("no baseline {}: it computes on another device", result.baseline_kernels[i].name));
+    }
   }
+  if (!own.on_host()) return;
   for (const Outcome& reference : result.reference) add_baseline(record, reference, "correctness");
 }
 
-template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&, const PlannedCase<GemmProblem>&,
-                               const Entrant<GemmProblem>&, const CaseWork&);
+template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&,
+                               const PlannedCase<GemmProblem>&, const Entrant<GemmProblem>&, const CaseWork&);
 template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&,
                                const PlannedCase<GroupedProblem>&, const Entrant<GroupedProblem>&, const CaseWork&);
 

@@ -22,8 +22,9 @@ struct CaseWork {
 
 /// The command that runs one case of one backend alone.
 /// \param kernel, policy  empty and 0 to let the program choose
-[[nodiscard]] std::string repro_command(const RunOptions& options, const ShapeCases& shape, const std::string& case_name,
-                                        Index m, std::string_view backend, std::string_view kernel, int policy);
+[[nodiscard]] std::string repro_command(const RunOptions& options, const ShapeCases& shape,
+                                        const std::string& case_name, Index m, std::string_view backend,
+                                        std::string_view kernel, int policy);
 
 /// Starts the record of an entrant: everything but what its contest decides. It says not_run until then.
 template <class P>
@@ -31,14 +32,16 @@ template <class P>
                                     const PlannedCase<P>& planned, const Entrant<P>& entrant, const CaseWork& work);
 
 /// Fills in what the contest found about the entrant that came as number `index` of it.
-/// \param eigen_threads      of the Eigen baseline that this entrant is compared with
-/// \param baseline_backends  names of the backends of ContestResult::baseline_kernels
+/// \param own, baselines     backends of this entrant and of ContestResult::baseline_kernels: a baseline of another
+/// device, or
+///                           of the entrant's own backend, is left out
 void add_outcome(Record& record, const RecordCommon& common, const ContestResult& result, std::size_t index,
-                 Index eigen_threads, const std::vector<std::string_view>& baseline_backends, Protocol protocol);
+                 const BackendSession& own, const std::vector<const BackendSession*>& baselines, Protocol protocol);
 
 extern template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&,
                                       const PlannedCase<GemmProblem>&, const Entrant<GemmProblem>&, const CaseWork&);
 extern template Record planned_record(const RecordCommon&, const RunOptions&, const ShapeCases&,
-                                      const PlannedCase<GroupedProblem>&, const Entrant<GroupedProblem>&, const CaseWork&);
+                                      const PlannedCase<GroupedProblem>&, const Entrant<GroupedProblem>&,
+                                      const CaseWork&);
 
 }  // namespace millet

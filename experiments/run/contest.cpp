@@ -19,26 +19,28 @@ struct CopyPlan {
   CacheState cache;
 };
 
-CopyPlan plan_copies(Protocol protocol, Index last_level_cache, Index touched_bytes, Index bytes_per_copy, Index fixed_bytes,
-                     Index memory) {
+CopyPlan plan_copies(Protocol protocol, Index last_level_cache, Index touched_bytes, Index bytes_per_copy,
+                     Index fixed_bytes, Index memory) {
   CopyPlan plan;
-  const Index wanted = protocol == Protocol::cold_graph && last_level_cache > 0
-                           ? (touched_bytes > 2 * last_level_cache ? 1 : copies_for_cold(last_level_cache, touched_bytes))
-                           : 1;
+  const Index wanted =
+      protocol == Protocol::cold_graph && last_level_cache > 0
+          ? (touched_bytes > 2 * last_level_cache ? 1 : copies_for_cold(last_level_cache, touched_bytes))
+          : 1;
   const Index fitting = (memory - fixed_bytes) / std::max<Index>(1, bytes_per_copy);
   plan.copies = std::max<Index>(0, std::min(wanted, fitting));
   plan.cache.copies = plan.copies;
   plan.cache.footprint_bytes = plan.copies * touched_bytes;
   plan.cache.last_level_cache_bytes = last_level_cache;
-  plan.cache.cold = protocol == Protocol::cold_graph && last_level_cache > 0 &&
-                    plan.cache.footprint_bytes > 2 * last_level_cache;
+  plan.cache.cold =
+      protocol == Protocol::cold_graph && last_level_cache > 0 && plan.cache.footprint_bytes > 2 * last_level_cache;
   return plan;
 }
 
 std::string memory_obstacle(Index needed, Index memory) {
-  return fmt::format("needs {} MiB of memory for the weights; {} MiB may be used ({:.0f} % of what is free, shared by all "
-                     "contestants)",
-                     needed >> 20, memory >> 20, 100 * memory_share);
+  return fmt::format(
+      "needs {} MiB of memory for the weights; {} MiB may be used ({:.0f} % of what is free, shared by all "
+      "contestants)",
+      needed >> 20, memory >> 20, 100 * memory_share);
 }
 
 reference::Product run_oracle(const HostGemm& operands) { return reference::eigen_gemm(operands); }
@@ -47,7 +49,8 @@ reference::Product run_oracle(const HostGrouped& operands) { return reference::e
 std::vector<const MxMatrix<>*> touched_matrices(const HostGemm& operands) { return {operands.b}; }
 std::vector<const MxMatrix<>*> touched_matrices(const HostGrouped& operands) {
   std::vector<const MxMatrix<>*> matrices;
-  for (const Index expert : experts_in_use(operands)) matrices.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
+  for (const Index expert : experts_in_use(operands))
+    matrices.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
   return matrices;
 }
 
@@ -78,22 +81,22 @@ void enter_kernel(const Contest<P>& contest, const Choice<P>& choice, const Cont
   const Index copy_bytes =
       expert_count(problem) * (layout.value_count(problem.n, problem.k) + layout.scale_count(problem.n, problem.k));
   // Packing holds one more copy while it lasts.
+  if (!choice.session->on_host())
+    memory = static_cast<Index>(memory_share * static_cast<double>(choice.session->device.memory_bytes));
   const CopyPlan plan = plan_copies(options.protocol, choice.session->device.last_level_cache_bytes,
                                     contest.touched_weight_bytes, copy_bytes, copy_bytes, memory);
   if (plan.copies == 0) {
     outcome.obstacle = memory_obstacle(2 * copy_bytes, memory);
     return;
   }
+  const auto stop = [&](const Error& error) {
+    outcome.obstacle = error.message;
+    outcome.broken = error.code != ErrorCode::unavailable;
+  };
   auto instance = KernelInstance<P>::create(backend, kernel, choice.selection.policy, contest.operands, plan.copies);
-  if (!instance) {
-    outcome.obstacle = instance.error().message;
-    return;
-  }
+  if (!instance) return stop(instance.error());
   auto comparison = verify_instance(*instance, *contest.expected);
-  if (!comparison) {
-    outcome.obstacle = comparison.error().message;
-    return;
-  }
+  if (!comparison) return stop(comparison.error());
   outcome.verification = *std::move(comparison);
   outcome.verified = true;
   if (outcome.wrong()) {
@@ -104,23 +107,21 @@ void enter_kernel(const Contest<P>& contest, const Choice<P>& choice, const Cont
   for (Index copy = 0; copy < plan.copies; ++copy) launches.push_back(instance->launch(copy));
   auto contender = make_contender(backend, outcome.name, std::move(launches),
                                   options.protocol == Protocol::cold_graph ? Replay::graph : Replay::eager, plan.cache);
-  if (!contender) {
-    outcome.obstacle = contender.error().message;
-    return;
-  }
+  if (!contender) return stop(contender.error());
   field.contenders.push_back(*std::move(contender));
   field.outcomes.push_back(&outcome);
 }
 
 template <class P>
-void enter_eigen(const Contest<P>& contest, const ContestOptions& options, Index memory, EigenOutcome& entry, Field& field) {
+void enter_eigen(const Contest<P>& contest, const ContestOptions& options, Index memory, EigenOutcome& entry,
+                 Field& field) {
   Outcome& outcome = entry.outcome;
   outcome.name = contest.eigen->title(entry.threads);
   const std::vector<const MxMatrix<>*> matrices = touched_matrices(contest.operands);
   const Index copy_bytes =
       static_cast<Index>(matrices.size()) * matrices.front()->rows() * matrices.front()->cols() * Index{sizeof(float)};
-  const CopyPlan plan = plan_copies(options.protocol, host_device_info(1, "").last_level_cache_bytes, copy_bytes, copy_bytes,
-                                    0, memory);
+  const CopyPlan plan =
+      plan_copies(options.protocol, host_device_info(1, "").last_level_cache_bytes, copy_bytes, copy_bytes, 0, memory);
   if (plan.copies == 0) {
     outcome.obstacle = memory_obstacle(copy_bytes, memory);
     return;
@@ -162,7 +163,8 @@ void enter_reference(const Contest<P>& contest, Outcome& outcome, Field& field) 
     const auto start = std::chrono::steady_clock::now();
     const reference::Product product = run_oracle(operands);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    return product.y.empty() ? Expected<double>(fail(ErrorCode::unsupported, "the oracle gave no result")) : elapsed.count();
+    return product.y.empty() ? Expected<double>(fail(ErrorCode::unsupported, "the oracle gave no result"))
+                             : elapsed.count();
   });
   field.contenders.push_back(std::move(contender));
   field.outcomes.push_back(&outcome);
@@ -213,12 +215,14 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   sampler.seed = options.seed;
   auto measurements = sample(field.contenders, sampler);
   if (!measurements) return fail(std::move(measurements));
-  for (std::size_t i = 0; i < field.outcomes.size(); ++i) field.outcomes[i]->measurement = std::move((*measurements)[i]);
+  for (std::size_t i = 0; i < field.outcomes.size(); ++i)
+    field.outcomes[i]->measurement = std::move((*measurements)[i]);
   return result;
 }
 
 template Expected<reference::Comparison> verify_instance(const KernelInstance<GemmProblem>&, const reference::Product&);
-template Expected<reference::Comparison> verify_instance(const KernelInstance<GroupedProblem>&, const reference::Product&);
+template Expected<reference::Comparison> verify_instance(const KernelInstance<GroupedProblem>&,
+                                                         const reference::Product&);
 template Expected<ContestResult> hold_contest(const Contest<GemmProblem>&, const ContestOptions&);
 template Expected<ContestResult> hold_contest(const Contest<GroupedProblem>&, const ContestOptions&);
 

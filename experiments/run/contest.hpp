@@ -28,6 +28,7 @@ struct Outcome {
   reference::Comparison verification;
   Measurement measurement;  ///< evidence not_run without a time
   std::string obstacle;     ///< why there is no time: empty, or one line
+  bool broken = false;      ///< the obstacle is an error of the backend or kernel, not a lack of memory
 
   [[nodiscard]] bool wrong() const noexcept { return verified && !verification.correct; }
 };
@@ -43,13 +44,13 @@ template <class P>
 struct Contest {
   HostOperands<P> operands;
   const reference::Product* expected = nullptr;
-  Index touched_weight_bytes = 0;   ///< MX bytes of weights that one call reads
+  Index touched_weight_bytes = 0;  ///< MX bytes of weights that one call reads
   std::vector<Choice<P>> kernels;
-  std::vector<Choice<P>> baseline_kernels;  ///< kernels of backends named as baselines
-  const EigenF32* eigen = nullptr;          ///< null: not wanted
+  std::vector<Choice<P>> baseline_kernels;           ///< kernels of backends named as baselines
+  const EigenF32* eigen = nullptr;                   ///< null: not wanted
   std::optional<DecodedWeights>* decoded = nullptr;  ///< keeps the decoded weights for the next m; null: not kept
-  std::vector<Index> eigen_threads;         ///< one baseline for each number of threads
-  bool time_reference = false;              ///< time the oracle itself
+  std::vector<Index> eigen_threads;                  ///< one baseline for each number of threads
+  bool time_reference = false;                       ///< time the oracle itself
 };
 
 struct EigenOutcome {
@@ -69,9 +70,9 @@ template <class P>
 [[nodiscard]] Expected<reference::Comparison> verify_instance(const KernelInstance<P>& instance,
                                                               const reference::Product& expected);
 
-/// Prepares every contestant (weights in as many copies as the protocol and the memory allow), verifies each, then times
-/// those that are correct, taking turns. A contestant that cannot run gets an obstacle; it does not stop the others.
-/// Errors: the first that a timed batch returns.
+/// Prepares every contestant (weights in as many copies as the protocol and the memory allow), verifies each, then
+/// times those that are correct, taking turns. A contestant that cannot run gets an obstacle; it does not stop the
+/// others. Errors: the first that a timed batch returns.
 template <class P>
 [[nodiscard]] Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOptions& options);
 

@@ -31,9 +31,12 @@ Expected<void> write_text(const std::filesystem::path& path, const std::string& 
 }  // namespace
 
 Expected<void> write_report_files(const std::filesystem::path& folder, std::span<const Record> records) {
-  for (const auto& [suffix, format] : {std::pair{".md", ReportFormat::markdown}, std::pair{".csv", ReportFormat::csv}}) {
-    if (auto done = write_text(folder / fmt::format("speedup{}", suffix), speedup_report(records, format)); !done) return done;
-    if (auto done = write_text(folder / fmt::format("roofline{}", suffix), roofline_report(records, format)); !done) return done;
+  for (const auto& [suffix, format] :
+       {std::pair{".md", ReportFormat::markdown}, std::pair{".csv", ReportFormat::csv}}) {
+    if (auto done = write_text(folder / fmt::format("speedup{}", suffix), speedup_report(records, format)); !done)
+      return done;
+    if (auto done = write_text(folder / fmt::format("roofline{}", suffix), roofline_report(records, format)); !done)
+      return done;
   }
   return {};
 }

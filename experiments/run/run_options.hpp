@@ -17,7 +17,8 @@ namespace millet {
 /// What `millet run` was asked for.
 struct RunOptions {
   std::vector<ShapeCases> shapes;
-  std::optional<std::vector<SkippedTensor>> skipped_tensors;  ///< of the file that `shapes` are from; absent: no such file
+  std::optional<std::vector<SkippedTensor>>
+      skipped_tensors;                 ///< of the file that `shapes` are from; absent: no such file
   std::vector<std::string> backends;   ///< empty: every one that can run here
   std::vector<std::string> baselines;  ///< eigen_f32, reference, or names of backends
   Protocol protocol = Protocol::cold_graph;

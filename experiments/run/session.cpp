@@ -65,6 +65,15 @@ std::set<std::string> measured_cases(const JsonlContents& contents) {
   return ids;
 }
 
+// What a reader of a grouped record must know about the memory behind it.
+std::string residency(const DenseCase&, bool) { return ""; }
+std::string residency(const GroupedCase& planned, bool first) {
+  const RoutedTokens& routed = planned.routed;
+  if (routed.problem.experts == routed.logical.experts) return "";
+  return fmt::format("{}{} of {} experts in memory: {} that the routing names, 2 of NaN; --experts all holds all",
+                     first ? "" : "; ", routed.problem.experts, routed.logical.experts, routed.used);
+}
+
 class Session {
  public:
   Session(const RunOptions& options, std::vector<BackendSession> backends, Baselines baselines, const Plan& plan,
@@ -83,6 +92,7 @@ class Session {
 
   [[nodiscard]] std::size_t measured() const noexcept { return measured_; }
   [[nodiscard]] std::size_t incorrect() const noexcept { return incorrect_; }
+  [[nodiscard]] std::size_t broken() const noexcept { return broken_; }
   [[nodiscard]] std::size_t not_run() const noexcept { return not_run_; }
   [[nodiscard]] double elapsed() const noexcept { return budget_.elapsed(); }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return writer_.path(); }
@@ -92,9 +102,9 @@ class Session {
   Expected<void> run_shape(const ShapeCases& cases, const std::vector<GroupedCase>& planned);
   // Prepares, verifies, times and records one case. `before` is when its preparation began.
   template <class Case>
-  Expected<void> run_case(const ShapeCases& cases, const Case& planned, const HostOperands<decltype(Case::problem)>& operands,
-                          const reference::Product& expected, Index touched_weight_bytes,
-                          std::optional<DecodedWeights>* decoded, double before);
+  Expected<void> run_case(const ShapeCases& cases, const Case& planned,
+                          const HostOperands<decltype(Case::problem)>& operands, const reference::Product& expected,
+                          Index touched_weight_bytes, std::optional<DecodedWeights>* decoded, double before);
   template <class Case>
   Expected<void> write_not_run(const ShapeCases& cases, const Case& planned, const std::string& reason);
   Expected<void> write(Record record);
@@ -123,9 +133,9 @@ class Session {
   double modelled_left_ = 0;
   std::size_t measured_ = 0;
   std::size_t incorrect_ = 0;
+  std::size_t broken_ = 0;
   std::size_t not_run_ = 0;
 };
-
 
 Expected<void> Session::run() {
   const double seconds = std::clamp(0.02 * budget_.seconds(), 0.05, 1.0);
@@ -159,9 +169,10 @@ std::string Session::obstacle(double modelled, double host_bytes) const {
                        budget_.seconds());
   }
   if (const double seconds = budget_.predicted(modelled); seconds > budget_.left() + 0.25 * budget_.seconds()) {
-    return fmt::format("preparing it takes about {:.1f} s, and {:.1f} s of the budget of {:g} s are left; raise --budget, "
-                       "or go on with --resume",
-                       seconds, std::max(0.0, budget_.left()), budget_.seconds());
+    return fmt::format(
+        "preparing it takes about {:.1f} s, and {:.1f} s of the budget of {:g} s are left; raise --budget, "
+        "or go on with --resume",
+        seconds, std::max(0.0, budget_.left()), budget_.seconds());
   }
   if (const auto available = static_cast<double>(available_memory_bytes()); host_bytes > 0.3 * available) {
     return fmt::format("the weights take {:.0f} MiB, and 30 % of the {:.0f} MiB of free memory may hold them",
@@ -243,8 +254,9 @@ Expected<void> Session::run_shape(const ShapeCases& cases, const std::vector<Gro
 
 template <class Case>
 Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
-                                 const HostOperands<decltype(Case::problem)>& operands, const reference::Product& expected,
-                                 Index touched_weight_bytes, std::optional<DecodedWeights>* decoded, double before) {
+                                 const HostOperands<decltype(Case::problem)>& operands,
+                                 const reference::Product& expected, Index touched_weight_bytes,
+                                 std::optional<DecodedWeights>* decoded, double before) {
   using P = decltype(Case::problem);
   const double modelled = modelled_seconds(planned);
   Contest<P> contest;
@@ -275,8 +287,8 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
   contest_options.seed = options_.operands.seed;
   auto result = hold_contest(contest, contest_options);
   double sampled = 0;
-  std::vector<std::string_view> baseline_backends;
-  for (const Choice<P>& choice : contest.baseline_kernels) baseline_backends.push_back(choice.session->backend->name);
+  std::vector<const BackendSession*> baselines;
+  for (const Choice<P>& choice : contest.baseline_kernels) baselines.push_back(choice.session);
   std::string line;
   std::vector<bool> recorded(planned.entrants.size(), false);
   for (std::size_t i = 0; i < entrant_of_kernel.size(); ++i) {
@@ -284,11 +296,13 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     const Entrant<P>& entrant = planned.entrants[at];
     Record record = start_record(cases, planned, at);
     if (result) {
-      add_outcome(record, common_of(entrant.choice.session), *result, i, entrant.choice.session->threads(),
-                  baseline_backends, options_.protocol);
+      add_outcome(record, common_of(entrant.choice.session), *result, i, *entrant.choice.session, baselines,
+                  options_.protocol);
     } else {
       record.note = result.error().message;
+      ++broken_;
     }
+    if (record.timed()) record.note += residency(planned, record.note.empty());
     line += (line.empty() ? "" : "; ") + summary(record);
     recorded[at] = true;
     if (auto done = write(std::move(record)); !done) return done;
@@ -303,6 +317,7 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     const auto add = [&](const Outcome& outcome) {
       for (const double seconds : outcome.measurement.seconds) sampled += seconds;
       if (outcome.wrong()) ++incorrect_;
+      if (outcome.broken) ++broken_;
     };
     for (const Outcome& outcome : result->kernels) add(outcome);
     for (const Outcome& outcome : result->baseline_kernels) add(outcome);
@@ -328,13 +343,6 @@ Record Session::start_record(const ShapeCases& cases, const Case& planned, std::
     for (const auto& [name, value] : weight_tags_) record.tags[name] = value;
   }
   if (cell != nullptr) record.published = {cell->speedup, cell->device, cell->baseline, cell->source, cell->note};
-  if constexpr (std::is_same_v<P, GroupedProblem>) {
-    const RoutedTokens& routed = planned.routed;
-    if (routed.problem.experts < routed.logical.experts) {
-      record.note += fmt::format("{}{} of {} experts in memory: {} that the routing names, 2 of NaN; --experts all holds all",
-                                 record.note.empty() ? "" : "; ", routed.problem.experts, routed.logical.experts, routed.used);
-    }
-  }
   return record;
 }
 
@@ -358,9 +366,10 @@ Expected<void> Session::write(Record record) {
 }
 
 std::string Session::summary(const Record& record) const {
-  if (!record.timed()) return fmt::format("{}: {}", record.subject.backend, record.wrong() ? "WRONG " + record.note : record.note);
-  std::string text = fmt::format("{} {:.1f} us, {:.0f} % of read", record.subject.kernel, record.result.median_ns * 1e-3,
-                                 record.roof.pct_of_read);
+  if (!record.timed())
+    return fmt::format("{}: {}", record.subject.backend, record.wrong() ? "WRONG " + record.note : record.note);
+  std::string text = fmt::format("{} {:.1f} us, {:.0f} % of read", record.subject.kernel,
+                                 record.result.median_ns * 1e-3, record.roof.pct_of_read);
   for (const RecordBaseline& baseline : record.baselines) {
     text += fmt::format(", {:.2f}x {}", baseline.median_ns / record.result.median_ns, baseline.name);
   }
@@ -432,7 +441,8 @@ Expected<ExitCode> run_session(const RunOptions& options) {
     return ExitCode::ok;
   }
   const InterruptGuard interrupts;
-  Session session(options, *std::move(backends), *std::move(baselines), *plan, *std::move(writer), *std::move(published));
+  Session session(options, *std::move(backends), *std::move(baselines), *plan, *std::move(writer),
+                  *std::move(published));
   if (auto ran = session.run(); !ran) {
     fmt::print(stderr, "\nmillet: {} measurements were kept in {}\n", session.measured(), session.path().string());
     return fail(std::move(ran));
@@ -448,10 +458,16 @@ Expected<ExitCode> run_session(const RunOptions& options) {
                  : "",
              session.path().string());
   if (interrupted) {
-    fmt::print(stderr, "millet: interrupted; what was measured is kept, go on with --resume --out {}\n", options.out.string());
+    fmt::print(stderr, "millet: interrupted; what was measured is kept, go on with --resume --out {}\n",
+               options.out.string());
     return ExitCode::interrupted;
   }
   if (session.incorrect() > 0) return ExitCode::incorrect;
+  if (session.broken() > 0) {
+    fmt::print(stderr, "millet: {} contestants ended with an error; the notes below the tables say which\n",
+               session.broken());
+    return ExitCode::failed;
+  }
   if (session.measured() == 0) {
     return fail(ErrorCode::unsupported, "run: none of the {} cases was measured; the notes below the tables say why",
                 plan->cases);

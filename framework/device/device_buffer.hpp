@@ -7,7 +7,8 @@
 
 namespace millet {
 
-/// Memory of a backend's device, freed with the handle. The pointer means nothing to the host unless the backend says so.
+/// Memory of a backend's device, freed with the handle. The pointer means nothing to the host unless the backend says
+/// so.
 class DeviceBuffer {
  public:
   using Release = void (*)(void* data) noexcept;

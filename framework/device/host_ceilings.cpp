@@ -72,7 +72,9 @@ struct Loops {
 };
 
 #if MILLET_X86_TIERS
-MILLET_TARGET_AVX512 std::uint64_t read_avx512(const std::byte* data, Index bytes) { return add_words<64>(data, bytes); }
+MILLET_TARGET_AVX512 std::uint64_t read_avx512(const std::byte* data, Index bytes) {
+  return add_words<64>(data, bytes);
+}
 MILLET_TARGET_AVX512 float fma_avx512(Index steps) { return multiply_add<64>(steps); }
 MILLET_TARGET_AVX2 std::uint64_t read_avx2(const std::byte* data, Index bytes) { return add_words<32>(data, bytes); }
 MILLET_TARGET_AVX2 float fma_avx2(Index steps) { return multiply_add<32>(steps); }
@@ -89,8 +91,8 @@ Loops loops_for(HostIsa isa) {
   return {read_baseline, fma_baseline, 4};
 }
 
-// Runs `body(thread)` on `threads` threads `repeats` times and returns the median wall time of one repetition, in which all
-// threads start together. At least five repetitions, then until `seconds` are over.
+// Runs `body(thread)` on `threads` threads `repeats` times and returns the median wall time of one repetition, in which
+// all threads start together. At least five repetitions, then until `seconds` are over.
 template <class Body>
 double median_seconds(Index threads, double seconds, const Body& body) {
   std::vector<double> times;
@@ -158,12 +160,13 @@ Ceilings measure_host_ceilings(double seconds, Index threads) {
   ceilings.read_bytes_per_second = read_rate(slice, 0.5 * seconds);
 
   constexpr Index steps = 200'000;
-  const double fma_seconds = median_seconds(threads, 0.2 * seconds, [&](Index) {
-    sink.fetch_add(loops.fma(steps) > 0 ? 1 : 0, std::memory_order_relaxed);
-  });
-  ceilings.fma_flops_per_second = static_cast<double>(steps * 12 * 2 * loops.floats_per_register * threads) / fma_seconds;
-  ceilings.source = fmt::format("measured in this run: {} read loop over {} MiB ({} pages), {} f32 multiply-add loop, {} thread(s)",
-                                to_string(host_isa()), largest >> 20, huge ? "2 MB" : "4 KB", to_string(host_isa()), threads);
+  const double fma_seconds = median_seconds(
+      threads, 0.2 * seconds, [&](Index) { sink.fetch_add(loops.fma(steps) > 0 ? 1 : 0, std::memory_order_relaxed); });
+  ceilings.fma_flops_per_second =
+      static_cast<double>(steps * 12 * 2 * loops.floats_per_register * threads) / fma_seconds;
+  ceilings.source =
+      fmt::format("measured in this run: {} read loop over {} MiB ({} pages), {} f32 multiply-add loop, {} thread(s)",
+                  to_string(host_isa()), largest >> 20, huge ? "2 MB" : "4 KB", to_string(host_isa()), threads);
   return ceilings;
 }
 

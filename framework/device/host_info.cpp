@@ -56,9 +56,12 @@ Index last_level_cache_bytes() {
 
 std::string architecture_name() {
   switch (host_isa()) {
-    case HostIsa::avx512: return MILLET_HOST_ARCHITECTURE "-v4";
-    case HostIsa::avx2: return MILLET_HOST_ARCHITECTURE "-v3";
-    case HostIsa::baseline: break;
+    case HostIsa::avx512:
+      return MILLET_HOST_ARCHITECTURE "-v4";
+    case HostIsa::avx2:
+      return MILLET_HOST_ARCHITECTURE "-v3";
+    case HostIsa::baseline:
+      break;
   }
   return MILLET_HOST_ARCHITECTURE;
 }

@@ -14,9 +14,12 @@ enum class HostIsa { baseline, avx2, avx512 };
 
 [[nodiscard]] constexpr std::string_view to_string(HostIsa isa) noexcept {
   switch (isa) {
-    case HostIsa::baseline: return "baseline";
-    case HostIsa::avx2: return "avx2";
-    case HostIsa::avx512: return "avx512";
+    case HostIsa::baseline:
+      return "baseline";
+    case HostIsa::avx2:
+      return "avx2";
+    case HostIsa::avx512:
+      return "avx512";
   }
   return "unknown_isa";
 }
@@ -35,8 +38,8 @@ enum class HostIsa { baseline, avx2, avx512 };
 /// The FMA loop keeps enough independent accumulators in registers to fill the pipelines.
 [[nodiscard]] Ceilings measure_host_ceilings(double seconds, Index threads);
 
-/// Asks for 2 MB pages for the part of [data, data + bytes) that they can cover; before the first touch. Returns whether
-/// the system accepted the request.
+/// Asks for 2 MB pages for the part of [data, data + bytes) that they can cover; before the first touch. Returns
+/// whether the system accepted the request.
 bool advise_huge_pages(void* data, Index bytes) noexcept;
 
 /// Whether subnormal f32 operands and results are treated as numbers by this thread (MXCSR's DAZ and FTZ are clear).

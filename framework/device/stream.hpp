@@ -22,8 +22,8 @@ enum class Replay {
   graph,  ///< recorded once and replayed as one graph, where the device has graphs; no host cost between launches
 };
 
-/// A batch of launches that is ready to be timed: each call runs it once and returns the seconds that the device's clock
-/// saw from the first launch to the end of the last.
+/// A batch of launches that is ready to be timed: each call runs it once and returns the seconds that the device's
+/// clock saw from the first launch to the end of the last.
 using TimedBatch = std::function<Expected<double>()>;
 
 }  // namespace millet

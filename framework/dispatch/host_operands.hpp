@@ -35,8 +35,8 @@ struct HostGemm {
 /// Operands of a grouped product.
 struct HostGrouped {
   GroupedProblem problem;
-  const HostActivations* a = nullptr;         ///< [a_rows, k]
-  const std::vector<MxMatrix<>>* b = nullptr; ///< one [n, k] for each expert
+  const HostActivations* a = nullptr;          ///< [a_rows, k]
+  const std::vector<MxMatrix<>>* b = nullptr;  ///< one [n, k] for each expert
   const Routing* routing = nullptr;
   const std::vector<float>* slot_weights = nullptr;  ///< [slots] if the problem is weighted
 };

@@ -18,10 +18,14 @@ enum class Operation { gemv, gemm, grouped_gemv, grouped_gemm };
 
 [[nodiscard]] constexpr std::string_view to_string(Operation operation) noexcept {
   switch (operation) {
-    case Operation::gemv: return "gemv";
-    case Operation::gemm: return "gemm";
-    case Operation::grouped_gemv: return "grouped_gemv";
-    case Operation::grouped_gemm: return "grouped_gemm";
+    case Operation::gemv:
+      return "gemv";
+    case Operation::gemm:
+      return "gemm";
+    case Operation::grouped_gemv:
+      return "grouped_gemv";
+    case Operation::grouped_gemm:
+      return "grouped_gemm";
   }
   return "unknown_operation";
 }
@@ -36,10 +40,14 @@ enum class Determinism {
 
 [[nodiscard]] constexpr std::string_view to_string(Determinism level) noexcept {
   switch (level) {
-    case Determinism::none: return "none";
-    case Determinism::run_to_run: return "run_to_run";
-    case Determinism::thread_invariant: return "thread_invariant";
-    case Determinism::batch_invariant: return "batch_invariant";
+    case Determinism::none:
+      return "none";
+    case Determinism::run_to_run:
+      return "run_to_run";
+    case Determinism::thread_invariant:
+      return "thread_invariant";
+    case Determinism::batch_invariant:
+      return "batch_invariant";
   }
   return "unknown_determinism";
 }
@@ -70,25 +78,29 @@ inline constexpr bool is_problem = std::same_as<Problem, GemmProblem> || std::sa
 /// What a kernel file provides. run() is asynchronous on its stream, allocates nothing and does not synchronize.
 template <class T>
 concept Kernel = is_problem<typename T::Problem> &&
-                 requires(const typename T::Problem& p, const typename T::Policy& policy,
-                          const typename OperandsOf<typename T::Problem, typename T::Weights>::type& x) {
-                   { T::id } -> std::convertible_to<std::string_view>;  // "<backend>.<operation>_<engine>"
-                   { T::operation } -> std::convertible_to<Operation>;
-                   { T::determinism } -> std::convertible_to<Determinism>;
-                   { T::accumulator } -> std::convertible_to<Accumulator>;
-                   { T::weight_alignment } -> std::convertible_to<Index>;
-                   { T::policies[0] } -> std::convertible_to<const typename T::Policy&>;  // the default first
-                   { T::name(policy) } -> std::same_as<std::string>;
-                   { T::supports(p) } noexcept -> std::same_as<Verdict>;
-                   { T::workspace_bytes(p, policy) } noexcept -> std::same_as<Index>;
-                   { T::run(p, x, policy, Workspace{}, Stream{}) } -> std::same_as<Expected<void>>;
-                 };
+    requires(const typename T::Problem& p, const typename T::Policy& policy,
+             const typename OperandsOf<typename T::Problem, typename T::Weights>::type& x) {
+  { T::id } -> std::convertible_to<std::string_view>;  // "<backend>.<operation>_<engine>"
+  { T::operation } -> std::convertible_to<Operation>;
+  { T::determinism } -> std::convertible_to<Determinism>;
+  { T::accumulator } -> std::convertible_to<Accumulator>;
+  { T::weight_alignment } -> std::convertible_to<Index>;
+  { T::policies[0] } -> std::convertible_to<const typename T::Policy&>;  // the default first
+  { T::name(policy) } -> std::same_as<std::string>;
+  { T::supports(p) }
+  noexcept->std::same_as<Verdict>;
+  { T::workspace_bytes(p, policy) }
+  noexcept->std::same_as<Index>;
+  { T::run(p, x, policy, Workspace{}, Stream{}) } -> std::same_as<Expected<void>>;
+};
 
-/// A kernel that can tell about how long it takes: seconds on `device`, for choosing where nothing was tuned; infinity or
-/// NaN where it cannot tell.
+/// A kernel that can tell about how long it takes: seconds on `device`, for choosing where nothing was tuned; infinity
+/// or NaN where it cannot tell.
 template <class T>
-concept HasCostModel = requires(const typename T::Problem& p, const typename T::Policy& policy, const DeviceInfo& device) {
-  { T::estimate_seconds(p, policy, device) } noexcept -> std::same_as<double>;
+concept HasCostModel = requires(const typename T::Problem& p, const typename T::Policy& policy,
+                                const DeviceInfo& device) {
+  { T::estimate_seconds(p, policy, device) }
+  noexcept->std::same_as<double>;
 };
 
 /// A kernel as a value: printable, copyable, without templates above it. Policies are named by their index.
@@ -109,8 +121,8 @@ struct KernelFor {
   Index (*workspace_bytes)(const P&, int policy) noexcept;
   /// Null without a cost model.
   double (*estimate_seconds)(const P&, int policy, const DeviceInfo&) noexcept;
-  /// Checks the operands (check_operands), then launches. Errors: those of the check; unsupported, with the reason, when
-  /// the kernel declines the problem; invalid_argument for a policy outside [0, policy_count).
+  /// Checks the operands (check_operands), then launches. Errors: those of the check; unsupported, with the reason,
+  /// when the kernel declines the problem; invalid_argument for a policy outside [0, policy_count).
   Expected<void> (*run)(const P&, const OperandsRef&, int policy, Workspace, Stream);
 };
 using GemmKernel = KernelFor<GemmProblem>;

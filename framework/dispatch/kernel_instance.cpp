@@ -70,11 +70,11 @@ Expected<DeviceBuffer> upload(const Backend& backend, std::span<const T> data) {
 }
 
 // Moves an Expected's value into a place, or returns its error from the enclosing function.
-#define MILLET_ASSIGN_OR_RETURN(place, expression)                \
-  do {                                                            \
-    auto millet_result = (expression);                            \
-    if (!millet_result) return fail(std::move(millet_result));    \
-    place = *std::move(millet_result);                            \
+#define MILLET_ASSIGN_OR_RETURN(place, expression)             \
+  do {                                                         \
+    auto millet_result = (expression);                         \
+    if (!millet_result) return fail(std::move(millet_result)); \
+    place = *std::move(millet_result);                         \
   } while (false)
 
 template <class State>
@@ -109,15 +109,16 @@ Expected<void> upload_activations(const Backend& backend, const HostActivations&
 }
 
 template <class State>
-Expected<void> upload_weights(const Backend& backend, const LayoutDescriptor& layout, std::span<const MxMatrix<>> experts,
-                              Index n, Index k, Index copies, State& state) {
+Expected<void> upload_weights(const Backend& backend, const LayoutDescriptor& layout,
+                              std::span<const MxMatrix<>> experts, Index n, Index k, Index copies, State& state) {
   for (const MxMatrix<>& expert : experts) {
     if (expert.rows() != n || expert.cols() != k) {
       return fail(ErrorCode::invalid_argument, "KernelInstance: weights are [{}, {}], the problem needs [{}, {}]",
                   expert.rows(), expert.cols(), n, k);
     }
   }
-  if (copies < 1) return fail(ErrorCode::invalid_argument, "KernelInstance: weight_copies must be at least 1, got {}", copies);
+  if (copies < 1)
+    return fail(ErrorCode::invalid_argument, "KernelInstance: weight_copies must be at least 1, got {}", copies);
   const PackedWeights packed = pack_weights(layout, experts);
   for (Index copy = 0; copy < copies; ++copy) {
     MILLET_ASSIGN_OR_RETURN(state.b_values.emplace_back(), upload(backend, std::span<const E4M3>(packed.values)));
@@ -130,8 +131,8 @@ Expected<void> upload_weights(const Backend& backend, const LayoutDescriptor& la
 }
 
 template <class State>
-Expected<void> upload_operands(const Backend& backend, const LayoutDescriptor& layout, const HostGemm& host, Index copies,
-                               State& state) {
+Expected<void> upload_operands(const Backend& backend, const LayoutDescriptor& layout, const HostGemm& host,
+                               Index copies, State& state) {
   const GemmProblem& p = host.problem;
   state.output_rows = p.m;
   if (auto done = upload_activations(backend, *host.a, p.activation, p.m, p.k, state); !done) return done;
@@ -180,7 +181,8 @@ template <class P>
 Expected<KernelInstance<P>> KernelInstance<P>::create(const Backend& backend, const KernelFor<P>& kernel, int policy,
                                                       const HostOperands<P>& operands, Index weight_copies) {
   if (policy < 0 || policy >= kernel.policy_count) {
-    return fail(ErrorCode::invalid_argument, "{}: policy {} is outside [0, {})", kernel.id, policy, kernel.policy_count);
+    return fail(ErrorCode::invalid_argument, "{}: policy {} is outside [0, {})", kernel.id, policy,
+                kernel.policy_count);
   }
   auto state = std::make_shared<State>();
   state->backend = &backend;
@@ -217,7 +219,8 @@ Launch KernelInstance<P>::launch(Index copy) const {
 template <class P>
 Expected<void> KernelInstance<P>::fill_output(std::byte value) const {
   const std::vector<std::byte> bytes(static_cast<std::size_t>(state_->output.bytes()), value);
-  if (auto copied = state_->backend->copy_to_device(state_->output.data(), bytes.data(), state_->output.bytes(), Stream{});
+  if (auto copied =
+          state_->backend->copy_to_device(state_->output.data(), bytes.data(), state_->output.bytes(), Stream{});
       !copied) {
     return copied;
   }
@@ -243,8 +246,8 @@ template <class P>
 Expected<std::vector<std::byte>> KernelInstance<P>::workspace() const {
   std::vector<std::byte> result(static_cast<std::size_t>(state_->workspace.bytes()));
   if (result.empty()) return result;
-  if (auto copied = state_->backend->copy_to_host(result.data(), state_->workspace.data(), state_->workspace.bytes(),
-                                                  Stream{});
+  if (auto copied =
+          state_->backend->copy_to_host(result.data(), state_->workspace.data(), state_->workspace.bytes(), Stream{});
       !copied) {
     return fail(std::move(copied));
   }

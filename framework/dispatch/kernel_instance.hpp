@@ -19,8 +19,8 @@ struct PackedWeights {
 
 /// A kernel with its operands in device memory, ready to run: what tests check, drivers time and users copy.
 ///
-/// The weights may be uploaded several times; run() takes the copy to use. Rotating over copies that together pass twice
-/// the last-level cache keeps the weights cold.
+/// The weights may be uploaded several times; run() takes the copy to use. Rotating over copies that together pass
+/// twice the last-level cache keeps the weights cold.
 template <class P>
 class KernelInstance {
  public:

@@ -54,8 +54,8 @@ Index activation_element_bytes(ActivationFormat format) {
   return format == ActivationFormat::mx ? 1 : format == ActivationFormat::bf16 ? 2 : 4;
 }
 
-Expected<void> check(std::string_view kernel, const Extents& e, const Activations& a, const WeightsRef& b, const Output& c,
-                     const RoutingRanges& routing, const LayoutDescriptor& layout, Index alignment,
+Expected<void> check(std::string_view kernel, const Extents& e, const Activations& a, const WeightsRef& b,
+                     const Output& c, const RoutingRanges& routing, const LayoutDescriptor& layout, Index alignment,
                      Workspace workspace, Index workspace_needed) {
   if (a.format != e.activation) {
     return fail(ErrorCode::invalid_argument, "{}: activations are {}, the problem says {}", kernel, to_string(a.format),
@@ -68,8 +68,9 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
   const bool mx = e.activation == ActivationFormat::mx;
   const Index blocks = MxBlock::count(e.k);
   if (a.value_stride < e.k || (mx && a.scale_stride < blocks)) {
-    return fail(ErrorCode::invalid_layout, "{}: activation strides must be at least {} (values) and {} (scales), got {} and {}",
-                kernel, e.k, mx ? blocks : 0, a.value_stride, a.scale_stride);
+    return fail(ErrorCode::invalid_layout,
+                "{}: activation strides must be at least {} (values) and {} (scales), got {} and {}", kernel, e.k,
+                mx ? blocks : 0, a.value_stride, a.scale_stride);
   }
   if (c.row_stride < e.n) {
     return fail(ErrorCode::invalid_layout, "{}: the output's row stride must be at least n={}, got {}", kernel, e.n,
@@ -78,9 +79,10 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
   const Index values_needed = saturated(e.experts, layout.value_count(e.n, e.k), 0);
   const Index scales_needed = saturated(e.experts, layout.scale_count(e.n, e.k), 0);
   if (b.value_count < values_needed || b.scale_count < scales_needed) {
-    return fail(ErrorCode::invalid_layout,
-                "{}: weight buffers hold {} values and {} scales, layout '{}' needs {} and {} for {} expert(s) of [{}, {}]",
-                kernel, b.value_count, b.scale_count, layout.name(), values_needed, scales_needed, e.experts, e.n, e.k);
+    return fail(
+        ErrorCode::invalid_layout,
+        "{}: weight buffers hold {} values and {} scales, layout '{}' needs {} and {} for {} expert(s) of [{}, {}]",
+        kernel, b.value_count, b.scale_count, layout.name(), values_needed, scales_needed, e.experts, e.n, e.k);
   }
 
   if (workspace_needed > 0 && (workspace.data == nullptr || workspace.bytes < workspace_needed)) {
@@ -97,7 +99,10 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
       Range{"activation scales", a.scales, mx ? bytes_of_rows(e.a_rows, a.scale_stride, blocks, 1) : 0, 1},
       Range{"weight values", b.values, values_needed, alignment},
       Range{"weight scales", b.scales, scales_needed, 1},
-      routing[0], routing[1], routing[2], routing[3],
+      routing[0],
+      routing[1],
+      routing[2],
+      routing[3],
   };
   const auto check_range = [&](const Range& range) -> Expected<void> {
     if (range.bytes == 0) return {};
@@ -106,8 +111,9 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
     }
     const auto address = reinterpret_cast<std::uintptr_t>(range.data);
     if (const auto wanted = static_cast<std::uintptr_t>(range.alignment); address % wanted != 0) {
-      return fail(ErrorCode::invalid_argument, "{}: the {} must be aligned to {} bytes, got an address {} bytes past that",
-                  kernel, range.name, wanted, address % wanted);
+      return fail(ErrorCode::invalid_argument,
+                  "{}: the {} must be aligned to {} bytes, got an address {} bytes past that", kernel, range.name,
+                  wanted, address % wanted);
     }
     if (range.bytes > (Index{1} << 62)) {
       return fail(ErrorCode::invalid_layout, "{}: the {} would pass 2^62 bytes; check the stride", kernel, range.name);
@@ -122,8 +128,8 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
     if (auto done = check_range(input); !done) return done;
     for (const Range& written : {output, scratch}) {
       if (overlap(written, input)) {
-        return fail(ErrorCode::invalid_argument, "{}: the {} overlaps the {}; use separate buffers", kernel, written.name,
-                    input.name);
+        return fail(ErrorCode::invalid_argument, "{}: the {} overlaps the {}; use separate buffers", kernel,
+                    written.name, input.name);
       }
     }
   }
@@ -146,7 +152,8 @@ Expected<void> check_operands(std::string_view kernel, const GroupedProblem& p, 
                               const LayoutDescriptor& layout, Index alignment, Workspace workspace,
                               Index workspace_needed) {
   const RoutingView& routing = operands.routing;
-  if (routing.sorted_token_ids == nullptr || routing.expert_ids == nullptr || routing.num_tokens_post_padded == nullptr) {
+  if (routing.sorted_token_ids == nullptr || routing.expert_ids == nullptr ||
+      routing.num_tokens_post_padded == nullptr) {
     return fail(ErrorCode::invalid_argument, "{}: a routing pointer is null", kernel);
   }
   if (p.weighted != (routing.slot_weights != nullptr)) {

@@ -26,10 +26,10 @@ using RowMajorWeights = WeightLayout<RowMajor, RowMajorScales>;
 /// A, row-major, in one of three formats. Strides are in elements of the array that they belong to.
 struct Activations {
   ActivationFormat format = ActivationFormat::mx;
-  const void* values = nullptr;   ///< E4M3, BF16 or float, [rows, k]
-  const E8M0* scales = nullptr;   ///< [rows, k / 32]; null unless format is mx
-  Index value_stride = 0;         ///< at least k
-  Index scale_stride = 0;         ///< at least k / 32
+  const void* values = nullptr;  ///< E4M3, BF16 or float, [rows, k]
+  const E8M0* scales = nullptr;  ///< [rows, k / 32]; null unless format is mx
+  Index value_stride = 0;        ///< at least k
+  Index scale_stride = 0;        ///< at least k / 32
 };
 
 /// C, row-major, of the problem's output type.
@@ -83,9 +83,7 @@ struct LayoutFunctions {
   using S = typename Layout::ScalesMapping;
 
   static V values(Index rows, Index cols) noexcept { return V(rows, cols); }
-  static S scales(Index rows, Index cols) noexcept {
-    return S{typename S::BlockMapping(rows, MxBlock::count(cols))};
-  }
+  static S scales(Index rows, Index cols) noexcept { return S{typename S::BlockMapping(rows, MxBlock::count(cols))}; }
   static std::string name() { return fmt::format("{} scales {}", V::name(), S::BlockMapping::name()); }
   static Index value_count(Index rows, Index cols) noexcept { return values(rows, cols).required_span_size(); }
   static Index scale_count(Index rows, Index cols) noexcept { return scales(rows, cols).required_span_size(); }
@@ -127,11 +125,10 @@ struct GroupedOperandsRef {
 
 /// Checks pointers, strides, sizes, alignment and the workspace of a call in O(1): everything but the routing ids.
 ///
-/// Errors: invalid_argument for a null or misaligned pointer, an output or workspace that overlaps another operand, or a
-/// workspace smaller than `workspace_needed`; invalid_layout for weights in another layout than `layout`, a buffer that is
-/// too short, a stride below its row, or one that leads beyond 2^62 bytes. Each names the operand, its value and the
-/// requirement. Pointers are compared and never followed.
-/// \param alignment  of the weight values, in bytes
+/// Errors: invalid_argument for a null or misaligned pointer, an output or workspace that overlaps another operand, or
+/// a workspace smaller than `workspace_needed`; invalid_layout for weights in another layout than `layout`, a buffer
+/// that is too short, a stride below its row, or one that leads beyond 2^62 bytes. Each names the operand, its value
+/// and the requirement. Pointers are compared and never followed. \param alignment  of the weight values, in bytes
 [[nodiscard]] Expected<void> check_operands(std::string_view kernel, const GemmProblem& problem,
                                             const GemmOperandsRef& operands, const LayoutDescriptor& layout,
                                             Index alignment, Workspace workspace, Index workspace_needed);

@@ -23,11 +23,16 @@ enum class Chosen {
 
 [[nodiscard]] constexpr std::string_view to_string(Chosen how) noexcept {
   switch (how) {
-    case Chosen::forced: return "forced";
-    case Chosen::tuned_exact: return "tuned_exact";
-    case Chosen::tuned_nearest_m: return "tuned_nearest_m";
-    case Chosen::cost_model: return "cost_model";
-    case Chosen::first_supported: return "first_supported";
+    case Chosen::forced:
+      return "forced";
+    case Chosen::tuned_exact:
+      return "tuned_exact";
+    case Chosen::tuned_nearest_m:
+      return "tuned_nearest_m";
+    case Chosen::cost_model:
+      return "cost_model";
+    case Chosen::first_supported:
+      return "first_supported";
   }
   return "unknown_choice";
 }
@@ -64,12 +69,13 @@ struct SelectOptions {
 namespace detail {
 
 template <class P>
-[[nodiscard]] Expected<Selection<P>> select_forced(const Backend& backend, const P& problem, const SelectOptions& options) {
+[[nodiscard]] Expected<Selection<P>> select_forced(const Backend& backend, const P& problem,
+                                                   const SelectOptions& options) {
   for (const auto& kernel : backend.kernels<P>()) {
     if (kernel.id != options.forced_kernel) continue;
     if (const Verdict verdict = kernel.supports(problem); !verdict) {
-      return fail(ErrorCode::unsupported, "select: the forced kernel '{}' declines {}: {}", kernel.id, to_string(problem),
-                  verdict.reason);
+      return fail(ErrorCode::unsupported, "select: the forced kernel '{}' declines {}: {}", kernel.id,
+                  to_string(problem), verdict.reason);
     }
     const int policy = options.forced_policy.value_or(0);
     if (policy < 0 || policy >= kernel.policy_count) {
@@ -134,7 +140,8 @@ template <class P>
   }
   if (best.kernel != nullptr) return best;
   std::string reasons;
-  for (const Rejection& rejection : best.declined) reasons += fmt::format("; {}: {}", rejection.kernel, rejection.reason);
+  for (const Rejection& rejection : best.declined)
+    reasons += fmt::format("; {}: {}", rejection.kernel, rejection.reason);
   return fail(ErrorCode::unsupported, "select: backend '{}' has no kernel for {}{}", backend.name, to_string(problem),
               reasons.empty() ? "; it lists none of this kind" : reasons);
 }

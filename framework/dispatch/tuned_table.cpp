@@ -90,7 +90,8 @@ class RowReader {
 };
 
 template <class P>
-std::string complaint_about_kernel(std::span<const KernelFor<P>> kernels, const TunedRow& row, const Expected<P>& problem) {
+std::string complaint_about_kernel(std::span<const KernelFor<P>> kernels, const TunedRow& row,
+                                   const Expected<P>& problem) {
   if (!problem) return problem.error().message;
   const auto kernel = std::find_if(kernels.begin(), kernels.end(), [&](const auto& k) { return k.id == row.kernel; });
   if (kernel == kernels.end()) return fmt::format("unknown kernel '{}'", row.kernel);
@@ -136,14 +137,15 @@ TunedKey tuned_key(const DeviceInfo& device, const GroupedProblem& p) {
 
 std::size_t TunedTable::KeyHash::operator()(const TunedKey& key) const noexcept {
   std::size_t hash = std::hash<std::string>{}(key.arch);
-  for (const Index part : {key.units, static_cast<Index>(key.operation.size()), static_cast<Index>(key.activation), key.m,
-                           key.n, key.k, key.groups}) {
+  for (const Index part : {key.units, static_cast<Index>(key.operation.size()), static_cast<Index>(key.activation),
+                           key.m, key.n, key.k, key.groups}) {
     hash = hash * 0x9E3779B97F4A7C15U + static_cast<std::size_t>(part);
   }
   return hash;
 }
 
-Expected<TunedTable> TunedTable::parse(std::string_view csv, std::string_view name, const Backend& backend, bool strict) {
+Expected<TunedTable> TunedTable::parse(std::string_view csv, std::string_view name, const Backend& backend,
+                                       bool strict) {
   TunedTable table;
   const std::vector<std::string_view> columns = split(tuned_table_header);
   int line_number = 0;
@@ -257,10 +259,10 @@ std::string to_csv(const TunedRow& row) {
     for (char& c : text) c = c == ',' || c == '\n' || c == '\r' ? ' ' : c;
     return text;
   };
-  return fmt::format("{},{},{},{},{},{},{},{},{},{},{:.3f},{:.2f},{},{:.3f},{},{},{},{}", plain(row.key.arch), row.key.units,
-                     row.key.operation, to_string(row.key.activation), row.key.m, row.key.n, row.key.k, row.key.groups,
-                     plain(row.kernel), row.policy, row.median_us, row.spread_pct, plain(row.baseline), row.baseline_us,
-                     row.use ? "yes" : "no", plain(row.toolchain), plain(row.commit), plain(row.date));
+  return fmt::format("{},{},{},{},{},{},{},{},{},{},{:.3f},{:.2f},{},{:.3f},{},{},{},{}", plain(row.key.arch),
+                     row.key.units, row.key.operation, to_string(row.key.activation), row.key.m, row.key.n, row.key.k,
+                     row.key.groups, plain(row.kernel), row.policy, row.median_us, row.spread_pct, plain(row.baseline),
+                     row.baseline_us, row.use ? "yes" : "no", plain(row.toolchain), plain(row.commit), plain(row.date));
 }
 
 }  // namespace millet

@@ -10,8 +10,8 @@
 
 namespace millet {
 
-/// What a tuned row is about: a device, identified by architecture and unit count, and a problem. For a grouped problem m
-/// is the number of slots and groups the number of experts; for a dense one groups is 0.
+/// What a tuned row is about: a device, identified by architecture and unit count, and a problem. For a grouped problem
+/// m is the number of slots and groups the number of experts; for a dense one groups is 0.
 struct TunedKey {
   std::string arch;
   Index units = 0;
@@ -55,11 +55,11 @@ class TunedTable {
  public:
   TunedTable() = default;
 
-  /// Reads `csv`. A malformed row (wrong number of fields, a number that is none, negative or NaN, a k that is no multiple of
-  /// 32), a duplicate key, and a row whose kernel `backend` does not have, whose policy it does not have, or that declines
-  /// the row's problem, is left out and described in rejected() as "name:line: reason".
-  /// Errors: parse_error for a missing or other schema line or header; with `strict` for the first rejected row too.
-  /// \param name  of the file, for messages
+  /// Reads `csv`. A malformed row (wrong number of fields, a number that is none, negative or NaN, a k that is no
+  /// multiple of 32), a duplicate key, and a row whose kernel `backend` does not have, whose policy it does not have,
+  /// or that declines the row's problem, is left out and described in rejected() as "name:line: reason". Errors:
+  /// parse_error for a missing or other schema line or header; with `strict` for the first rejected row too. \param
+  /// name  of the file, for messages
   [[nodiscard]] static Expected<TunedTable> parse(std::string_view csv, std::string_view name, const Backend& backend,
                                                   bool strict = false);
 
@@ -85,7 +85,8 @@ class TunedTable {
 /// The schema line and the header line of a tuned table, for writers.
 inline constexpr std::string_view tuned_table_schema = "# millet-tuned 1";
 inline constexpr std::string_view tuned_table_header =
-    "arch,units,operation,activation,m,n,k,groups,kernel,policy,median_us,spread_pct,baseline,baseline_us,use,toolchain,"
+    "arch,units,operation,activation,m,n,k,groups,kernel,policy,median_us,spread_pct,baseline,baseline_us,use,"
+    "toolchain,"
     "commit,date";
 
 /// One CSV line for `row`, without the newline. Commas and line breaks in its texts become spaces.

@@ -27,16 +27,26 @@ enum class ErrorCode {
 /// The name of `code` as it stands in the source, for records and messages.
 [[nodiscard]] constexpr std::string_view to_string(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::invalid_problem: return "invalid_problem";
-    case ErrorCode::invalid_layout: return "invalid_layout";
-    case ErrorCode::invalid_routing: return "invalid_routing";
-    case ErrorCode::invalid_argument: return "invalid_argument";
-    case ErrorCode::unknown_name: return "unknown_name";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::unavailable: return "unavailable";
-    case ErrorCode::parse_error: return "parse_error";
-    case ErrorCode::io_error: return "io_error";
-    case ErrorCode::incorrect_result: return "incorrect_result";
+    case ErrorCode::invalid_problem:
+      return "invalid_problem";
+    case ErrorCode::invalid_layout:
+      return "invalid_layout";
+    case ErrorCode::invalid_routing:
+      return "invalid_routing";
+    case ErrorCode::invalid_argument:
+      return "invalid_argument";
+    case ErrorCode::unknown_name:
+      return "unknown_name";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::unavailable:
+      return "unavailable";
+    case ErrorCode::parse_error:
+      return "parse_error";
+    case ErrorCode::io_error:
+      return "io_error";
+    case ErrorCode::incorrect_result:
+      return "incorrect_result";
   }
   return "unknown_error_code";
 }

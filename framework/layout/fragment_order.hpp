@@ -27,14 +27,15 @@ struct ColDigit {
 /// which a matrix instruction's lanes, or a vector's lanes, want them.
 ///
 /// `Digits` name the position inside a tile from slowest to fastest, like the digits of a number with mixed radices.
-/// The digits of each axis must count its tile extent completely: their strides are 1, e1, e1*e2, ... in some order. Tiles
-/// follow each other along the columns first, so a strip of rows is contiguous. Partial tiles at the edges are
+/// The digits of each axis must count its tile extent completely: their strides are 1, e1, e1*e2, ... in some order.
+/// Tiles follow each other along the columns first, so a strip of rows is contiguous. Partial tiles at the edges are
 /// padded to whole ones; relayout fills the padding with zero bytes.
 ///
 /// Examples, for values:
 ///   FragmentOrder<RowDigit<16>, ColDigit<4>>                 16 rows x 4 k in 64 bytes: one dword a row, a vector a
 ///                                                            load (SIMD strips)
-///   FragmentOrder<ColDigit<4, 16>, RowDigit<16>, ColDigit<16>>  16 x 64: 16 bytes for each of 64 lanes, lane = 16 g + row;
+///   FragmentOrder<ColDigit<4, 16>, RowDigit<16>, ColDigit<16>>  16 x 64: 16 bytes for each of 64 lanes, lane = 16 g +
+///   row;
 ///                                                            a wave loads 1 KB (MFMA 16x16x128, half an operand)
 ///   FragmentOrder<RowDigit<8>, ColDigit<4, 4>, ColDigit<2, 16>, RowDigit<2, 8>, ColDigit<4>>
 ///                                                            16 x 32: the four registers of mma.m16n8k32's first
@@ -70,7 +71,8 @@ struct FragmentOrder {
   static constexpr Index col_tile = tile_extent<false>();
   static constexpr Index tile_size = row_tile * col_tile;
   static_assert(digits_are_complete<true>(), "FragmentOrder: the row digits do not count the row tile completely");
-  static_assert(digits_are_complete<false>(), "FragmentOrder: the column digits do not count the column tile completely");
+  static_assert(digits_are_complete<false>(),
+                "FragmentOrder: the column digits do not count the column tile completely");
 
   Index row_count = 0;
   Index col_count = 0;

@@ -16,11 +16,16 @@ enum class Evidence { measured, emulated, modelled, published, not_run };
 
 [[nodiscard]] constexpr std::string_view to_string(Evidence evidence) noexcept {
   switch (evidence) {
-    case Evidence::measured: return "measured";
-    case Evidence::emulated: return "emulated";
-    case Evidence::modelled: return "modelled";
-    case Evidence::published: return "published";
-    case Evidence::not_run: return "not_run";
+    case Evidence::measured:
+      return "measured";
+    case Evidence::emulated:
+      return "emulated";
+    case Evidence::modelled:
+      return "modelled";
+    case Evidence::published:
+      return "published";
+    case Evidence::not_run:
+      return "not_run";
   }
   return "unknown_evidence";
 }

@@ -19,8 +19,8 @@ struct Statistics {
   [[nodiscard]] double spread_pct() const noexcept { return median > 0 ? 50.0 * (ci95_hi - ci95_lo) / median : 0.0; }
 };
 
-/// The interval is median +- 1.96 sqrt(pi / 2) * 1.4826 MAD / sqrt(n): the MAD estimates the standard deviation, and the
-/// median of n normal samples has sqrt(pi / 2) times the standard error of their mean. All zero for no samples.
+/// The interval is median +- 1.96 sqrt(pi / 2) * 1.4826 MAD / sqrt(n): the MAD estimates the standard deviation, and
+/// the median of n normal samples has sqrt(pi / 2) times the standard error of their mean. All zero for no samples.
 [[nodiscard]] Statistics summarize(std::span<const double> samples);
 
 /// exp(mean(log x)); 0 for no values. \param values  all positive

@@ -31,8 +31,8 @@ Expected<void> check_addressable(std::string_view where, std::initializer_list<I
     if (factor > limit / product) {
       std::string text;
       for (const Index f : factors) text += (text.empty() ? "" : " x ") + std::to_string(f);
-      return fail(ErrorCode::invalid_problem, "{}: an operand of {} bytes passes the limit of 2^62; use smaller extents",
-                  where, text);
+      return fail(ErrorCode::invalid_problem,
+                  "{}: an operand of {} bytes passes the limit of 2^62; use smaller extents", where, text);
     }
     product *= factor;
   }

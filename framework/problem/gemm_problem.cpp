@@ -27,7 +27,8 @@ std::string to_string(const GemmProblem& problem) {
 }
 
 Expected<GemmProblem> make_gemm_problem(Index m, Index n, Index k, ActivationFormat activation, OutputType output) {
-  if (auto checked = check_extents("GemmProblem", {{"m", m}, {"n", n}, {"k", k}}); !checked) return fail(std::move(checked));
+  if (auto checked = check_extents("GemmProblem", {{"m", m}, {"n", n}, {"k", k}}); !checked)
+    return fail(std::move(checked));
   if (auto checked = check_scale_blocks("GemmProblem", k); !checked) return fail(std::move(checked));
   // 4 bytes is the widest element of any operand.
   for (const auto& [rows, cols] : {std::pair{m, k}, std::pair{n, k}, std::pair{m, n}}) {

@@ -25,9 +25,12 @@ enum class ActivationFormat {
 }
 [[nodiscard]] constexpr std::string_view to_string(ActivationFormat format) noexcept {
   switch (format) {
-    case ActivationFormat::mx: return "mx";
-    case ActivationFormat::bf16: return "bf16";
-    case ActivationFormat::f32: return "f32";
+    case ActivationFormat::mx:
+      return "mx";
+    case ActivationFormat::bf16:
+      return "bf16";
+    case ActivationFormat::f32:
+      return "f32";
   }
   return "unknown_activation_format";
 }
@@ -43,9 +46,12 @@ enum class ActivationFormat {
 [[nodiscard]] constexpr double activation_bytes(ActivationFormat format, Index rows, Index k) noexcept {
   const double elements = static_cast<double>(rows) * static_cast<double>(k);
   switch (format) {
-    case ActivationFormat::mx: return elements * 33.0 / 32.0;
-    case ActivationFormat::bf16: return elements * 2.0;
-    case ActivationFormat::f32: return elements * 4.0;
+    case ActivationFormat::mx:
+      return elements * 33.0 / 32.0;
+    case ActivationFormat::bf16:
+      return elements * 2.0;
+    case ActivationFormat::f32:
+      return elements * 4.0;
   }
   return 0.0;
 }

@@ -13,8 +13,8 @@ constexpr Index max_id = std::numeric_limits<std::int32_t>::max();
 }
 
 std::string to_string(const GroupedProblem& problem) {
-  std::string text = fmt::format("e={} slots={} n={} k={} a_div={}", problem.experts, problem.slots, problem.n, problem.k,
-                                 problem.a_div);
+  std::string text = fmt::format("e={} slots={} n={} k={} a_div={}", problem.experts, problem.slots, problem.n,
+                                 problem.k, problem.a_div);
   if (problem.weighted) text += " weighted";
   if (problem.activation != ActivationFormat::mx) text += fmt::format(" a={}", to_string(problem.activation));
   if (problem.output != OutputType::bf16) text += fmt::format(" c={}", to_string(problem.output));
@@ -35,16 +35,17 @@ Expected<GroupedProblem> make_grouped_problem(GroupedProblem p) {
   }
   if (auto checked = check_scale_blocks(where, p.k); !checked) return fail(std::move(checked));
   if (p.padded_slots % p.block_m != 0) {
-    return fail(ErrorCode::invalid_problem, "{}: padded_slots must be a multiple of block_m={}, got {}", where, p.block_m,
-                p.padded_slots);
+    return fail(ErrorCode::invalid_problem, "{}: padded_slots must be a multiple of block_m={}, got {}", where,
+                p.block_m, p.padded_slots);
   }
   if (p.experts > max_id || p.slots >= max_id || p.padded_slots > max_id) {
     return fail(ErrorCode::invalid_problem,
-                "{}: routing ids are 32-bit, got experts={} slots={} padded_slots={}; split the batch", where, p.experts,
-                p.slots, p.padded_slots);
+                "{}: routing ids are 32-bit, got experts={} slots={} padded_slots={}; split the batch", where,
+                p.experts, p.slots, p.padded_slots);
   }
   // 4 bytes is the widest element of any operand.
-  for (const auto& factors : {std::initializer_list<Index>{p.experts, p.n, p.k, 4}, {p.slots, p.k, 4}, {p.slots, p.n, 4}}) {
+  for (const auto& factors :
+       {std::initializer_list<Index>{p.experts, p.n, p.k, 4}, {p.slots, p.k, 4}, {p.slots, p.n, 4}}) {
     if (auto checked = check_addressable(where, factors); !checked) return fail(std::move(checked));
   }
   return p;
@@ -56,11 +57,14 @@ Expected<Routing> build_routing(std::span<const std::int32_t> topk_ids, Index ex
       !checked) {
     return fail(std::move(checked));
   }
-  // Every expert may need up to block_m - 1 padding entries. The first comparisons keep the product below from wrapping.
-  if (slots >= max_id || experts > max_id || block_m > max_id || slots + std::min(slots, experts) * (block_m - 1) > max_id) {
-    return fail(ErrorCode::invalid_problem,
-                "build_routing: {} slots, {} experts and block_m={} need more entries than 32-bit ids name; split the batch",
-                slots, experts, block_m);
+  // Every expert may need up to block_m - 1 padding entries. The first comparisons keep the product below from
+  // wrapping.
+  if (slots >= max_id || experts > max_id || block_m > max_id ||
+      slots + std::min(slots, experts) * (block_m - 1) > max_id) {
+    return fail(
+        ErrorCode::invalid_problem,
+        "build_routing: {} slots, {} experts and block_m={} need more entries than 32-bit ids name; split the batch",
+        slots, experts, block_m);
   }
   std::vector<Index> counts(static_cast<std::size_t>(experts), 0);
   for (Index slot = 0; slot < slots; ++slot) {
@@ -108,8 +112,8 @@ Expected<void> validate_routing(const GroupedProblem& problem, const Routing& ro
   }
   const Index used = routing.num_tokens_post_padded;
   if (used < 0 || used > entries) {
-    return fail(ErrorCode::invalid_routing, "Routing: num_tokens_post_padded={} is outside [0, {}], the length of the ids",
-                used, entries);
+    return fail(ErrorCode::invalid_routing,
+                "Routing: num_tokens_post_padded={} is outside [0, {}], the length of the ids", used, entries);
   }
   if (used % problem.block_m != 0) {
     return fail(ErrorCode::invalid_routing, "Routing: num_tokens_post_padded={} is not a multiple of block_m={}", used,
@@ -126,8 +130,8 @@ Expected<void> validate_routing(const GroupedProblem& problem, const Routing& ro
   for (Index entry = 0; entry < used; ++entry) {
     const Index slot = routing.sorted_token_ids[entry];
     if (slot < 0 || slot > problem.slots) {
-      return fail(ErrorCode::invalid_routing, "Routing: sorted_token_ids[{}]={} is outside [0, {}] ({} pads)", entry, slot,
-                  problem.slots, problem.slots);
+      return fail(ErrorCode::invalid_routing, "Routing: sorted_token_ids[{}]={} is outside [0, {}] ({} pads)", entry,
+                  slot, problem.slots, problem.slots);
     }
     if (slot == problem.slots) continue;
     if (seen[slot]) {

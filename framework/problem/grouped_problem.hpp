@@ -61,7 +61,8 @@ struct GroupedProblem {
 /// Routing in some memory space: which slots each block of `block_m` entries computes, and with which expert.
 ///
 /// Entries of sorted_token_ids outside [0, slots) are skipped (the builder pads with `slots`), and so are blocks whose
-/// expert id is outside [0, experts) and blocks at or beyond num_tokens_post_padded: kernels never index with such an id.
+/// expert id is outside [0, experts) and blocks at or beyond num_tokens_post_padded: kernels never index with such an
+/// id.
 struct RoutingView {
   const std::int32_t* sorted_token_ids = nullptr;        ///< slot ids [padded_slots], blocks of one expert adjacent
   const std::int32_t* expert_ids = nullptr;              ///< [padded_slots / block_m]
@@ -94,9 +95,9 @@ struct Routing {
 
 /// Checks host routing against `problem` in O(slots): the checked mode. Kernels skip bad entries instead.
 ///
-/// Errors: invalid_routing when a length differs from the problem, num_tokens_post_padded is negative, beyond the end or
-/// no multiple of block_m, an expert id is outside [0, experts), a slot id is outside [0, slots] (slots itself pads), or a
-/// slot appears twice (two blocks would write one row).
+/// Errors: invalid_routing when a length differs from the problem, num_tokens_post_padded is negative, beyond the end
+/// or no multiple of block_m, an expert id is outside [0, experts), a slot id is outside [0, slots] (slots itself
+/// pads), or a slot appears twice (two blocks would write one row).
 [[nodiscard]] Expected<void> validate_routing(const GroupedProblem& problem, const Routing& routing);
 
 }  // namespace millet

@@ -37,8 +37,9 @@ TEST(HostIsa, IsTheWidestThatTheSystemLists) {
   const std::vector<std::string> flags = processor_flags();
   if (flags.empty()) GTEST_SKIP() << "/proc/cpuinfo lists no flags";
   const auto has = [&](std::initializer_list<std::string_view> wanted) {
-    return std::all_of(wanted.begin(), wanted.end(),
-                       [&](std::string_view flag) { return std::find(flags.begin(), flags.end(), flag) != flags.end(); });
+    return std::all_of(wanted.begin(), wanted.end(), [&](std::string_view flag) {
+      return std::find(flags.begin(), flags.end(), flag) != flags.end();
+    });
   };
   const HostIsa wanted = has({"avx512f", "avx512bw", "avx512dq", "avx512vl"}) ? HostIsa::avx512
                          : has({"avx2", "fma"})                               ? HostIsa::avx2
@@ -77,9 +78,15 @@ TEST(HostDeviceInfo, ArchitectureIsTheFamilyWithTheLevelThatKernelsUse) {
   const std::string architecture = host_device_info(1, "").architecture;
   const std::string family = MILLET_HOST_ARCHITECTURE;
   switch (host_isa()) {
-    case HostIsa::avx512: EXPECT_EQ(architecture, family + "-v4"); break;
-    case HostIsa::avx2: EXPECT_EQ(architecture, family + "-v3"); break;
-    case HostIsa::baseline: EXPECT_EQ(architecture, family); break;
+    case HostIsa::avx512:
+      EXPECT_EQ(architecture, family + "-v4");
+      break;
+    case HostIsa::avx2:
+      EXPECT_EQ(architecture, family + "-v3");
+      break;
+    case HostIsa::baseline:
+      EXPECT_EQ(architecture, family);
+      break;
   }
 }
 

@@ -271,9 +271,7 @@ TEST_F(DenseInstance, PassesOnThatACopyFails) {
 
 TEST_F(DenseInstance, ErrorsOfTheDeviceShowUpWithTheOutput) {
   const auto instance = value_of(create(1));
-  backend.synchronize = [](Stream) -> Expected<void> {
-    return fail(ErrorCode::unavailable, "toy: a kernel trapped");
-  };
+  backend.synchronize = [](Stream) -> Expected<void> { return fail(ErrorCode::unavailable, "toy: a kernel trapped"); };
   EXPECT_TRUE(fails_with(instance.output(), ErrorCode::unavailable, {"a kernel trapped"}));
   EXPECT_TRUE(fails_with(instance.workspace(), ErrorCode::unavailable, {"a kernel trapped"}));
 }
@@ -333,8 +331,9 @@ TEST_F(GroupedInstance, RefusesOperandsThatDoNotFitTheProblem) {
   constexpr ErrorCode code = ErrorCode::invalid_argument;
   const auto good = routing;
   routing.sorted_token_ids.pop_back();
-  EXPECT_TRUE(fails_with(create(), code, {"3 experts, 7 slot ids and 4 expert ids given, the problem needs 3, 8 and 4",
-                                          "a weight for each slot"}));
+  EXPECT_TRUE(fails_with(
+      create(), code,
+      {"3 experts, 7 slot ids and 4 expert ids given, the problem needs 3, 8 and 4", "a weight for each slot"}));
   routing = good;
   routing.expert_ids.pop_back();
   EXPECT_TRUE(fails_with(create(), code, {"3 experts, 8 slot ids and 3 expert ids given"}));

@@ -172,9 +172,8 @@ TEST(DescribedRun, RefusesBeforeTheKernelSeesIt) {
     return gemm.run(p, x, policy, workspace, Stream{});
   };
   for (const int policy : {-1, 2}) {
-    EXPECT_TRUE(fails_with(
-        run(Call::problem, call.ref(), policy, call.workspace()), ErrorCode::invalid_argument,
-        {"toy.gemm_recording: policy " + std::to_string(policy) + " is outside [0, 2)"}));
+    EXPECT_TRUE(fails_with(run(Call::problem, call.ref(), policy, call.workspace()), ErrorCode::invalid_argument,
+                           {"toy.gemm_recording: policy " + std::to_string(policy) + " is outside [0, 2)"}));
   }
   EXPECT_TRUE(fails_with(run({5, 20, 64}, call.ref(), 0, call.workspace()), ErrorCode::unsupported,
                          {"toy.gemm_recording declines m=5 n=20 k=64: m outside the envelope"}));
@@ -208,17 +207,18 @@ TEST(DescribedRun, GroupedWeightsComeWithTheDistanceOfExperts) {
   std::array<E8M0, 2> a_scales{};
   std::array<BF16, 2 * 20> c{};
   const std::array<std::int32_t, 2> ids{0, 1};
-  GroupedOperandsRef x{{ActivationFormat::mx, a_values.data(), a_scales.data(), 64, 2},
-                       {grouped.weight_layout, b_values.data(), b_scales.data(), std::ssize(b_values),
-                        std::ssize(b_scales)},
-                       {ids.data(), ids.data(), &ids[1], nullptr},
-                       {c.data(), 20}};
+  GroupedOperandsRef x{
+      {ActivationFormat::mx, a_values.data(), a_scales.data(), 64, 2},
+      {grouped.weight_layout, b_values.data(), b_scales.data(), std::ssize(b_values), std::ssize(b_scales)},
+      {ids.data(), ids.data(), &ids[1], nullptr},
+      {c.data(), 20}};
   ASSERT_TRUE(grouped.run(p, x, 0, {}, Stream{}));
   EXPECT_EQ(RecordingGrouped::operands.expert_value_stride, 32 * 64);
   EXPECT_EQ(RecordingGrouped::operands.expert_scale_stride, 20 * 2);
   EXPECT_EQ(RecordingGrouped::operands.routing.sorted_token_ids, ids.data());
   --x.b.scale_count;
-  EXPECT_TRUE(fails_with(grouped.run(p, x, 0, {}, Stream{}), ErrorCode::invalid_layout, {"for 3 expert(s) of [20, 64]"}));
+  EXPECT_TRUE(
+      fails_with(grouped.run(p, x, 0, {}, Stream{}), ErrorCode::invalid_layout, {"for 3 expert(s) of [20, 64]"}));
 }
 
 TEST(KernelNames, AreThoseOfTheSource) {

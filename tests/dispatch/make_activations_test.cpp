@@ -9,8 +9,8 @@
 namespace millet {
 namespace {
 
-/// 2 x 64 values. Element 1 rounds to one e4m3 code directly and to the next by way of bf16: at scale 2^0, 1.0625 is the
-/// tie of 1 and 1.125, and 1.0625 + 2^-9 becomes that tie in bf16, which goes to the even code.
+/// 2 x 64 values. Element 1 rounds to one e4m3 code directly and to the next by way of bf16: at scale 2^0, 1.0625 is
+/// the tie of 1 and 1.125, and 1.0625 + 2^-9 becomes that tie in bf16, which goes to the even code.
 std::vector<float> samples() {
   std::vector<float> x(2 * 64);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) - 60.0F;
@@ -61,7 +61,8 @@ TEST(MakeActivations, PassesTheQuantizersErrorsOn) {
   const std::vector<float> x(64);
   for (const ActivationFormat format : {ActivationFormat::mx, ActivationFormat::bf16, ActivationFormat::f32}) {
     EXPECT_TRUE(fails_with(make_activations(format, x, 1, 48), ErrorCode::invalid_layout, {"48"}));
-    EXPECT_TRUE(fails_with(make_activations(format, x, 2, 64), ErrorCode::invalid_layout, {"2 x 64 elements wanted, the input holds 64"}));
+    EXPECT_TRUE(fails_with(make_activations(format, x, 2, 64), ErrorCode::invalid_layout,
+                           {"2 x 64 elements wanted, the input holds 64"}));
     EXPECT_TRUE(fails_with(make_activations(format, x, 0, 64), ErrorCode::invalid_layout, {"0"}));
   }
 }

@@ -352,16 +352,13 @@ TEST(GroupedOperands, RoutingIsAligned) {
     return fails_with(grouped_after(change), argument, {name, " must be aligned to 4 bytes, got an address 2 bytes"});
   };
   using Call = GroupedCall;
-  EXPECT_TRUE(misaligned("sorted token ids", [](Call& call) {
-    call.x.routing.sorted_token_ids = address<std::int32_t>(token_ids, 2);
-  }));
-  EXPECT_TRUE(misaligned("expert ids",
-                         [](Call& call) { call.x.routing.expert_ids = address<std::int32_t>(expert_ids, 2); }));
-  EXPECT_TRUE(misaligned("number of padded tokens", [](Call& call) {
-    call.x.routing.num_tokens_post_padded = address<std::int32_t>(count, 2);
-  }));
+  EXPECT_TRUE(misaligned("sorted token ids",
+                         [](Call& call) { call.x.routing.sorted_token_ids = address<std::int32_t>(token_ids, 2); }));
   EXPECT_TRUE(
-      misaligned("slot weights", [](Call& call) { call.x.routing.slot_weights = address<float>(weights, 2); }));
+      misaligned("expert ids", [](Call& call) { call.x.routing.expert_ids = address<std::int32_t>(expert_ids, 2); }));
+  EXPECT_TRUE(misaligned("number of padded tokens",
+                         [](Call& call) { call.x.routing.num_tokens_post_padded = address<std::int32_t>(count, 2); }));
+  EXPECT_TRUE(misaligned("slot weights", [](Call& call) { call.x.routing.slot_weights = address<float>(weights, 2); }));
 }
 
 }  // namespace

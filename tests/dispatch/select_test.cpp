@@ -103,18 +103,18 @@ TEST_F(Select, ForcesByName) {
 }
 
 TEST_F(Select, AForcedKernelNeverFallsBack) {
+  EXPECT_TRUE(fails_with(select(backend, device, Gemm{5, 4096, 64}, {.forced_kernel = "toy.gemv_few"}),
+                         ErrorCode::unsupported,
+                         {"the forced kernel 'toy.gemv_few' declines m=5 n=4096 k=64: m outside the envelope"}));
   EXPECT_TRUE(
-      fails_with(select(backend, device, Gemm{5, 4096, 64}, {.forced_kernel = "toy.gemv_few"}), ErrorCode::unsupported,
-                 {"the forced kernel 'toy.gemv_few' declines m=5 n=4096 k=64: m outside the envelope"}));
-  EXPECT_TRUE(fails_with(
-      select(backend, device, decode_4, {.forced_kernel = "toy.gemm"}), ErrorCode::unknown_name,
-      {"backend 'toy' has no kernel 'toy.gemm'", "it has: toy.gemv_few, toy.gemm_tiles, toy.gemm_any"}));
+      fails_with(select(backend, device, decode_4, {.forced_kernel = "toy.gemm"}), ErrorCode::unknown_name,
+                 {"backend 'toy' has no kernel 'toy.gemm'", "it has: toy.gemv_few, toy.gemm_tiles, toy.gemm_any"}));
   EXPECT_TRUE(fails_with(select(backend, device, GroupedProblem{}, {.forced_kernel = "toy.gemv_few"}),
                          ErrorCode::unknown_name, {"it has: none"}));
   for (const int policy : {-1, 3}) {
-    EXPECT_TRUE(
-        fails_with(select(backend, device, decode_4, {.forced_kernel = "toy.gemm_tiles", .forced_policy = policy}),
-                   ErrorCode::invalid_argument, {"'toy.gemm_tiles' has policies [0, 3), got " + std::to_string(policy)}));
+    EXPECT_TRUE(fails_with(
+        select(backend, device, decode_4, {.forced_kernel = "toy.gemm_tiles", .forced_policy = policy}),
+        ErrorCode::invalid_argument, {"'toy.gemm_tiles' has policies [0, 3), got " + std::to_string(policy)}));
   }
 }
 
@@ -141,8 +141,8 @@ TEST_F(Select, TheEnvironmentForcesWhereTheCallerDoesNot) {
 }
 
 TEST_F(Select, TakesTheTunedRowOfThisProblem) {
-  const TunedTable tuned = table({"sm_90a,132,dense,mx,2,4096,7168,0,toy.gemv_few,1",
-                                  "sm_90a,132,dense,mx,4,4096,7168,0,toy.gemm_tiles,2"});
+  const TunedTable tuned =
+      table({"sm_90a,132,dense,mx,2,4096,7168,0,toy.gemv_few,1", "sm_90a,132,dense,mx,4,4096,7168,0,toy.gemm_tiles,2"});
   const auto exact = selected(select(backend, device, decode_4, {.tuned = &tuned}));
   EXPECT_EQ(exact.kernel, &kernels[1]);
   EXPECT_EQ(exact.policy, 2);
@@ -151,9 +151,9 @@ TEST_F(Select, TakesTheTunedRowOfThisProblem) {
 }
 
 TEST_F(Select, TakesTheNearestMOfTheSameShape) {
-  const TunedTable tuned = table({"sm_90a,132,dense,mx,1,4096,7168,0,toy.gemv_few,1",
-                                  "sm_90a,132,dense,mx,64,4096,7168,0,toy.gemm_tiles,1",
-                                  "sm_90a,132,dense,mx,16,4096,7168,0,toy.gemm_tiles,2"});
+  const TunedTable tuned =
+      table({"sm_90a,132,dense,mx,1,4096,7168,0,toy.gemv_few,1", "sm_90a,132,dense,mx,64,4096,7168,0,toy.gemm_tiles,1",
+             "sm_90a,132,dense,mx,16,4096,7168,0,toy.gemm_tiles,2"});
   const auto near = selected(select(backend, device, Gemm{12, 4096, 7168}, {.tuned = &tuned}));
   EXPECT_EQ(near.kernel, &kernels[1]);
   EXPECT_EQ(near.policy, 2);
@@ -163,8 +163,8 @@ TEST_F(Select, TakesTheNearestMOfTheSameShape) {
 
 TEST_F(Select, PassesANearRowWhoseKernelDeclinesThisProblem) {
   // m=4 is nearest to 5, but its kernel takes no more than 4 rows. The next nearest does it.
-  const TunedTable tuned = table({"sm_90a,132,dense,mx,4,4096,7168,0,toy.gemv_few,1",
-                                  "sm_90a,132,dense,mx,32,4096,7168,0,toy.gemm_tiles,1"});
+  const TunedTable tuned = table(
+      {"sm_90a,132,dense,mx,4,4096,7168,0,toy.gemv_few,1", "sm_90a,132,dense,mx,32,4096,7168,0,toy.gemm_tiles,1"});
   const auto next = selected(select(backend, device, Gemm{5, 4096, 7168}, {.tuned = &tuned}));
   EXPECT_EQ(next.kernel, &kernels[1]);
   EXPECT_EQ(next.how, Chosen::tuned_nearest_m);
@@ -190,11 +190,10 @@ TEST_F(Select, PassesAnExactRowWhoseKernelDeclinesThisProblem) {
 }
 
 TEST_F(Select, RowsOfOtherDevicesAndShapesDoNotCount) {
-  const TunedTable tuned = table({"sm_90,132,dense,mx,4,4096,7168,0,toy.gemm_tiles,1",
-                                  "sm_90a,114,dense,mx,4,4096,7168,0,toy.gemm_tiles,1",
-                                  "sm_90a,132,dense,bf16,4,4096,7168,0,toy.gemm_any,0",
-                                  "sm_90a,132,dense,mx,4,4096,4096,0,toy.gemm_tiles,1",
-                                  "sm_90a,132,dense,mx,4,7168,7168,0,toy.gemm_tiles,1"});
+  const TunedTable tuned =
+      table({"sm_90,132,dense,mx,4,4096,7168,0,toy.gemm_tiles,1", "sm_90a,114,dense,mx,4,4096,7168,0,toy.gemm_tiles,1",
+             "sm_90a,132,dense,bf16,4,4096,7168,0,toy.gemm_any,0", "sm_90a,132,dense,mx,4,4096,4096,0,toy.gemm_tiles,1",
+             "sm_90a,132,dense,mx,4,7168,7168,0,toy.gemm_tiles,1"});
   EXPECT_EQ(selected(select(backend, device, decode_4, {.tuned = &tuned})).how, Chosen::first_supported);
   device.architecture = "sm_90";
   EXPECT_EQ(selected(select(backend, device, decode_4, {.tuned = &tuned})).how, Chosen::tuned_exact);

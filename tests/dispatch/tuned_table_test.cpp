@@ -20,10 +20,7 @@ const Backend& toy() {
   static const std::array gemm{
       fake::kernel<GemmProblem>(
           "toy.gemv_few",
-          [](const GemmProblem& p) noexcept {
-            return Envelope{.m_max = 4, .n_multiple = 16}.contains(p);
-          },
-          3),
+          [](const GemmProblem& p) noexcept { return Envelope{.m_max = 4, .n_multiple = 16}.contains(p); }, 3),
       fake::kernel<GemmProblem>("toy.gemm_any", fake::everything<GemmProblem>, 4)};
   static const std::array grouped{
       fake::kernel<GroupedProblem>("toy.grouped_gemm_any", fake::everything<GroupedProblem>, 2)};
@@ -330,10 +327,10 @@ TEST(TunedTable, OrdersByRatioOfM) {
 TEST(TunedTable, OtherProblemsAndDevicesAreNotNear) {
   const std::string grouped = row_with(
       {{"operation", "grouped"}, {"groups", "8"}, {"kernel", "toy.grouped_gemm_any"}, {"policy", "0"}, {"m", "8"}});
-  const TunedTable table = parsed(
-      table_of({row_with({{"arch", "sm_90"}, {"m", "8"}}), row_with({{"units", "114"}, {"m", "8"}}), grouped,
-                row_with({{"activation", "bf16"}, {"m", "8"}}), row_with({{"n", "2048"}, {"m", "8"}}),
-                row_with({{"k", "2048"}, {"m", "8"}})}));
+  const TunedTable table =
+      parsed(table_of({row_with({{"arch", "sm_90"}, {"m", "8"}}), row_with({{"units", "114"}, {"m", "8"}}), grouped,
+                       row_with({{"activation", "bf16"}, {"m", "8"}}), row_with({{"n", "2048"}, {"m", "8"}}),
+                       row_with({{"k", "2048"}, {"m", "8"}})}));
   EXPECT_EQ(table.rows().size(), 6U);
   EXPECT_THAT(table.nearest_m(good_key), IsEmpty());
   TunedKey other_experts = table.rows()[2].key;

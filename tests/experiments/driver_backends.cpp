@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program `millet` with other backends than those of the build, so that tests meet what no real one offers on demand:
-//   plain   correct loops; declines n that are not a multiple of 8; sleeps MILLET_TEST_SLEEP_MS in each call
+// The program `millet` with other backends than those of the build, so that tests meet what no real one offers on
+// demand:
+//   plain   correct loops; declines n that are not a multiple of 8; sleeps MILLET_TEST_SLEEP_MS in each call,
+//           fails with MILLET_TEST_FAIL
 //   faulty  the same loops, but one element of C is wrong
 //   stray   reads the weights of an expert that no token goes to
+//   elsewhere  the correct loops on a device that is not the host, as far as anybody can tell
 //   absent  cannot run here
 #include <algorithm>
 #include <array>
@@ -41,10 +44,13 @@ MxMatrixView<> view_of(const Activations& a, Index rows, Index k) {
           RowMajorScales{RowMajor(rows, MxBlock::count(k), a.scale_stride)}};
 }
 
-void sleep_if_asked() {
+Expected<void> sleep_or_fail_if_asked() {
   if (const char* text = std::getenv("MILLET_TEST_SLEEP_MS"); text != nullptr) {
     std::this_thread::sleep_for(std::chrono::milliseconds(std::atoi(text)));
   }
+  if (std::getenv("MILLET_TEST_FAIL") != nullptr)
+    return fail(ErrorCode::unsupported, "the test asked for this failure");
+  return {};
 }
 
 enum class Fault { none, wrong_element, stray_expert };
@@ -69,7 +75,7 @@ struct GemmLoops {
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
 
   static Expected<void> run(const Problem& p, const GemmOperands<Weights>& x, const Policy&, Workspace, Stream) {
-    sleep_if_asked();
+    if (auto asked = sleep_or_fail_if_asked(); !asked) return asked;
     const MxMatrixView<> a = view_of(x.a, p.m, p.k);
     for (Index row = 0; row < p.m; ++row) {
       for (Index col = 0; col < p.n; ++col) store(x.c, p.output, row, col, dot(a, row, x.b, col));
@@ -96,7 +102,7 @@ struct GroupedLoops {
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
 
   static Expected<void> run(const Problem& p, const GroupedOperands<Weights>& x, const Policy&, Workspace, Stream) {
-    sleep_if_asked();
+    if (auto asked = sleep_or_fail_if_asked(); !asked) return asked;
     const MxMatrixView<> a = view_of(x.a, p.a_rows(), p.k);
     for (Index entry = 0; entry < *x.routing.num_tokens_post_padded; ++entry) {
       const Index slot = x.routing.sorted_token_ids[entry];
@@ -163,9 +169,18 @@ Backend loops(std::string_view name, std::span<const GemmKernel> gemm, std::span
 std::span<const Backend> registered_backends() noexcept {
   static const std::array backends = [] {
     Backend absent = loops("absent", plain_gemm, plain_grouped);
-    absent.available = []() -> Expected<void> { return fail(ErrorCode::unavailable, "no such device on this machine"); };
+    absent.available = []() -> Expected<void> {
+      return fail(ErrorCode::unavailable, "no such device on this machine");
+    };
+    Backend elsewhere = loops("elsewhere", plain_gemm, {});
+    elsewhere.device_info = []() -> Expected<DeviceInfo> {
+      DeviceInfo device = host_device_info(7, "test device");
+      device.name = "a device";
+      device.architecture = "test_1a";
+      return device;
+    };
     return std::array{loops("plain", plain_gemm, plain_grouped), loops("faulty", faulty_gemm, {}),
-                      loops("stray", {}, stray_grouped), absent};
+                      loops("stray", {}, stray_grouped), elsewhere, absent};
   }();
   return backends;
 }

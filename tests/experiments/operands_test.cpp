@@ -113,7 +113,8 @@ TEST(RandomTopK, ChoosesDistinctExpertsUniformly) {
   for (const int count : counts) EXPECT_NEAR(count, 1200, 5 * 29);  // binomial, five standard deviations
   const std::vector<float> weights = random_slot_weights(tokens, top_k, 5);
   for (Index token = 0; token < tokens; ++token) {
-    EXPECT_NEAR(std::accumulate(weights.begin() + token * top_k, weights.begin() + (token + 1) * top_k, 0.0), 1.0, 1e-6);
+    EXPECT_NEAR(std::accumulate(weights.begin() + token * top_k, weights.begin() + (token + 1) * top_k, 0.0), 1.0,
+                1e-6);
   }
 }
 
@@ -149,7 +150,8 @@ TEST_P(EigenBaseline, MultipliesWithinTheBound) {
       const EigenF32Run run = EigenF32Run::dense(*code, workload->operands(*problem), *weights, threads);
       for (const Index copy : {Index{0}, Index{1}}) {
         ASSERT_TRUE(run.run(copy));
-        const auto comparison = reference::compare(run.output(), workload->expected(m), {f32_accumulator, OutputType::f32});
+        const auto comparison =
+            reference::compare(run.output(), workload->expected(m), {f32_accumulator, OutputType::f32});
         EXPECT_TRUE(comparison.correct) << "m=" << m << " threads=" << threads << ": " << comparison.verdict;
       }
       EXPECT_EQ(run.contender("x", {}).batches.size(), 2U);
@@ -178,7 +180,8 @@ TEST(EigenBaselineGrouped, FollowsTheRouting) {
     ASSERT_TRUE(workload);
     const HostGrouped operands = workload->operands(*routed);
     std::vector<const MxMatrix<>*> used;
-    for (const Index expert : experts_in_use(operands)) used.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
+    for (const Index expert : experts_in_use(operands))
+      used.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
     const auto weights = DecodedWeights::make(used, 1);
     ASSERT_TRUE(weights);
     const EigenF32Run run = EigenF32Run::grouped(*code, operands, *weights, 1);

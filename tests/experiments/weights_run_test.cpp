@@ -109,11 +109,10 @@ TEST_F(WeightsRun, RecordsSayWhoseWeightsTheyAre) {
     EXPECT_EQ(record.tags.at("weights_file"), model.string());
     const bool pair = record.subject.label == "layer.0.value.weight";
     EXPECT_EQ(record.subject.scale_mode, pair ? "stored" : "rceil");
-    for (const char* const name : {"floor", "ceil", "even", "rceil"}) {
-      const std::string mode = name;
-      EXPECT_EQ(record.tags.contains("error_" + mode), !pair);
-      EXPECT_EQ(record.tags.contains("worst_block_" + mode), !pair);
-      EXPECT_EQ(record.tags.contains("saturated_" + mode), !pair);
+    for (const char* const mode : {"floor", "ceil", "even", "rceil"}) {
+      EXPECT_EQ(record.tags.contains(fmt::format("error_{}", mode)), !pair);
+      EXPECT_EQ(record.tags.contains(fmt::format("worst_block_{}", mode)), !pair);
+      EXPECT_EQ(record.tags.contains(fmt::format("saturated_{}", mode)), !pair);
     }
   }
   EXPECT_EQ(ids.size(), 6U);
@@ -183,6 +182,7 @@ TEST_F(WeightsRun, ReportPrintsTheTableAgain) {
   EXPECT_EQ(count(report.out, "\nlayer.0.key.weight "), 2U) << report.out;
   const Outcome csv = millet(fmt::format("report --csv --table weights '{}'", (results() / "records.jsonl").string()));
   EXPECT_EQ(csv.out, content_of(results() / "weights.csv"));
+  EXPECT_EQ(lines_of(csv.out), 1 + 3U) << csv.out;
 }
 
 TEST_F(WeightsRun, BadInputIsOneLineAndACode) {

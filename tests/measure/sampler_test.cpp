@@ -268,8 +268,8 @@ TEST(MakeContender, ReturnsTheErrorOfTheBackend) {
 }
 
 TEST(MakeContender, RefusesToTimeNothing) {
-  EXPECT_TRUE(fails_with(make_contender(Backend{}, "empty", {}, Replay::eager, CacheState{}), ErrorCode::invalid_argument,
-                         {"'empty' has no launches"}));
+  EXPECT_TRUE(fails_with(make_contender(Backend{}, "empty", {}, Replay::eager, CacheState{}),
+                         ErrorCode::invalid_argument, {"'empty' has no launches"}));
 }
 
 TEST(Sample, RefusesAContenderWithoutBatches) {

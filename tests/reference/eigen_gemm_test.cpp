@@ -70,7 +70,8 @@ TEST(EigenGemm, MultipliesEveryPairOfCodes) {
   MxMatrix<> b = zeros(256, 32);
   for (Index code = 0; code < 256; ++code) {
     a.values()[static_cast<std::size_t>(code * 32 + code % 32)].bits = static_cast<std::uint8_t>(code);
-    for (Index k = 0; k < 32; ++k) b.values()[static_cast<std::size_t>(code * 32 + k)].bits = static_cast<std::uint8_t>(code);
+    for (Index k = 0; k < 32; ++k)
+      b.values()[static_cast<std::size_t>(code * 32 + k)].bits = static_cast<std::uint8_t>(code);
   }
   for (E8M0& scale : a.scales()) scale.bits = 127;
   for (E8M0& scale : b.scales()) scale.bits = 127;
@@ -138,8 +139,8 @@ TEST(EigenGemm, ScaleCode255IsNanEvenOverZeros) {
 }
 
 TEST(EigenGemm, EqualsAnIntegerSumInAnyOrder) {
-  // A product of codes is below 2^36 units of 2^-18, scales of 2^-4 .. 2^0 make it 2^44 units of 2^-26, and 96 terms 2^51:
-  // every partial sum is exact in f64. 131 columns pass the oracle's panels of 128.
+  // A product of codes is below 2^36 units of 2^-18, scales of 2^-4 .. 2^0 make it 2^44 units of 2^-26, and 96 terms
+  // 2^51: every partial sum is exact in f64. 131 columns pass the oracle's panels of 128.
   Random random(1);
   struct Extents {
     Index m;
@@ -180,8 +181,8 @@ TEST(EigenGemm, IsWithinRoundingOfALongDoubleSum) {
         const auto at_a = static_cast<std::size_t>(i * k + x);
         const auto at_b = static_cast<std::size_t>(j * k + x);
         const std::int64_t units = code_in_units(a.values()[at_a].bits) * code_in_units(b.values()[at_b].bits);
-        const long double term =
-            std::ldexp(static_cast<long double>(units), a.scales()[at_a / 32].bits + b.scales()[at_b / 32].bits - 254 - 18);
+        const long double term = std::ldexp(static_cast<long double>(units),
+                                            a.scales()[at_a / 32].bits + b.scales()[at_b / 32].bits - 254 - 18);
         sum += term;
         magnitude += std::abs(term);
       }

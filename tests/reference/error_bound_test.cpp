@@ -30,7 +30,7 @@ TEST(ErrorBound, IsHandComputedForAnF32Accumulator) {
   EXPECT_EQ(bf16_gate(1.0, 2.0, 64), 0x1p-19 + 0x1p-8 * (1.0 + 0x1p-19));
   EXPECT_EQ(bf16_gate(-1.0, 2.0, 64), bf16_gate(1.0, 2.0, 64));
   EXPECT_EQ(f32_gate(1.0, 2.0, 64), 0x1p-19 + 0x1p-24 * (1.0 + 0x1p-19));
-  EXPECT_EQ(f32_gate(1.0, 2.0, 7168), f32_gate(1.0, 2.0, 64));  // 16 does not grow with k
+  EXPECT_EQ(f32_gate(1.0, 2.0, 7168), f32_gate(1.0, 2.0, 64));              // 16 does not grow with k
   EXPECT_EQ(f32_gate(0.0, 1.0, 4), 12 * 0x1p-24 + 0x1p-24 * 12 * 0x1p-24);  // 6 sqrt(4) is the smaller
 }
 
@@ -111,10 +111,11 @@ TEST(Compare, ClassesMustAgree) {
     bool correct;
   };
   for (const auto& [c, y, correct] :
-       {Case{not_a_number, nan, true}, Case{-not_a_number, nan, true}, Case{1.0F, nan, false}, Case{infinity, nan, false},
-        Case{not_a_number, 1.0, false}, Case{infinity, 1.0, false}, Case{-infinity, -1.0, false},
-        Case{infinity, 0x1p130, true}, Case{-infinity, -0x1p130, true}, Case{-infinity, 0x1p130, false},
-        Case{not_a_number, 0x1p130, false}, Case{1.0F, 0x1p130, false}, Case{largest_f32, 0x1p130, false}}) {
+       {Case{not_a_number, nan, true}, Case{-not_a_number, nan, true}, Case{1.0F, nan, false},
+        Case{infinity, nan, false}, Case{not_a_number, 1.0, false}, Case{infinity, 1.0, false},
+        Case{-infinity, -1.0, false}, Case{infinity, 0x1p130, true}, Case{-infinity, -0x1p130, true},
+        Case{-infinity, 0x1p130, false}, Case{not_a_number, 0x1p130, false}, Case{1.0F, 0x1p130, false},
+        Case{largest_f32, 0x1p130, false}}) {
     for (const ErrorBound& bound : {bf16_gate, f32_gate, narrow_gate}) {
       const Comparison result = compare_one(c, y, std::abs(y), bound);
       EXPECT_EQ(result.correct, correct) << c << " for " << y << ": " << result.verdict;
@@ -264,8 +265,8 @@ TEST(Overflow, F32FallsOnEitherSideOfItsThresholdWithinTheBound) {
 }
 
 TEST(Overflow, APartialSumMayOverflowOnTheWay) {
-  // y = 1 is what 2^128 - 2^128 + 1 gives; S says that a partial sum may have been infinite, and either sign may win. NaN
-  // may not stand there: no order of finite terms needs both infinities.
+  // y = 1 is what 2^128 - 2^128 + 1 gives; S says that a partial sum may have been infinite, and either sign may win.
+  // NaN may not stand there: no order of finite terms needs both infinities.
   EXPECT_TRUE(compare_one(infinity, 1.0, 0x1p129, f32_gate).correct);
   EXPECT_TRUE(compare_one(-infinity, 1.0, 0x1p129, f32_gate).correct);
   EXPECT_FALSE(compare_one(not_a_number, 1.0, 0x1p129, f32_gate).correct);

@@ -138,15 +138,14 @@ const std::array mutants{
            true, true},
     Mutant{"accumulator_of_13_bits_promoted_every_128",
            [] {
-             return stored(both(), [](const float* a, const float* b) {
-               return sum_of_steps(a, b, 128, truncated_to_13_bits);
-             });
+             return stored(
+                 both(), [](const float* a, const float* b) { return sum_of_steps(a, b, 128, truncated_to_13_bits); });
            },
            true, false},
     Mutant{"accumulator_of_13_bits",
            [] {
-             return stored(
-                 both(), [](const float* a, const float* b) { return sum_of_steps(a, b, 0, truncated_to_13_bits); });
+             return stored(both(),
+                           [](const float* a, const float* b) { return sum_of_steps(a, b, 0, truncated_to_13_bits); });
            },
            false, false},
     Mutant{"fp16_accumulator",
@@ -174,9 +173,8 @@ const std::array mutants{
            false, false},
     Mutant{"last_element_dropped",
            [] {
-             return stored(both(), [](const float* a, const float* b) {
-               return f32_sum(a, b) - a[extent - 1] * b[extent - 1];
-             });
+             return stored(
+                 both(), [](const float* a, const float* b) { return f32_sum(a, b) - a[extent - 1] * b[extent - 1]; });
            },
            false, false},
     Mutant{"last_block_dropped",
@@ -212,7 +210,10 @@ const std::array mutants{
            false, false},
     // Invisible to random data, which has few subnormal codes: golden vectors and the suite's DecodesEveryCode see it.
     Mutant{"subnormals_flushed",
-           [] { return stored({decoded(operands().a.mx, true), decoded(operands().b, true)}, f32_sum); }, true, true},
+           [] {
+             return stored({decoded(operands().a.mx, true), decoded(operands().b, true)}, f32_sum);
+           },
+           true, true},
     Mutant{"one_output_2_percent_off",
            [] {
              std::vector<float> c = stored(both(), f32_sum);
@@ -228,11 +229,10 @@ const std::array mutants{
              return c;
            },
            false, false},
-    Mutant{"uniform_gain",
-           [] {
-             return stored(both(), [](const float* a, const float* b) { return f32_sum(a, b) * (1.0F + 0x1p-7F); });
-           },
-           false, false},
+    Mutant{
+        "uniform_gain",
+        [] { return stored(both(), [](const float* a, const float* b) { return f32_sum(a, b) * (1.0F + 0x1p-7F); }); },
+        false, false},
     Mutant{"store_truncates",
            [] {
              return stored(both(), [](const float* a, const float* b) {
@@ -259,8 +259,8 @@ INSTANTIATE_TEST_SUITE_P(Every, Gates, testing::ValuesIn(mutants),
                          [](const auto& mutant) { return std::string(mutant.param.name); });
 
 TEST(DeclaredAccumulator, OfThirteenBitsPassesItsOwnBoundAndNotF32s) {
-  const std::vector<float> c = stored(
-      both(), [](const float* a, const float* b) { return sum_of_steps(a, b, 128, truncated_to_13_bits); });
+  const std::vector<float> c =
+      stored(both(), [](const float* a, const float* b) { return sum_of_steps(a, b, 128, truncated_to_13_bits); });
   const Comparison declared = compare(c, operands().expected, {{0x1p-12, 128}, OutputType::bf16});
   EXPECT_TRUE(declared.correct) << declared.verdict;
   const Comparison as_f32 = compare(c, operands().expected, {f32_accumulator, OutputType::bf16});
