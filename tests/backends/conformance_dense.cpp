@@ -423,7 +423,7 @@ Failures refuses_misuse(const Backend& backend, const GemmKernel& kernel) {
          with([](R& x) { x.a.scales = nullptr; }), workspace);
   expect("null B", ErrorCode::invalid_argument, "weight values is null", with([](R& x) { x.b.values = nullptr; }),
          workspace);
-  expect("null C", ErrorCode::invalid_argument, "to the output is null", with([](R& x) { x.c.values = nullptr; }),
+  expect("null C", ErrorCode::invalid_argument, "output pointer is null", with([](R& x) { x.c.values = nullptr; }),
          workspace);
   expect("row stride of A below k", ErrorCode::invalid_layout, "at least 96", with([](R& x) { x.a.value_stride = 95; }),
          workspace);
