@@ -129,13 +129,14 @@ TEST(Compare, NamesTheFirstMistakeOfClass) {
   std::vector<float> c(6, 1.0F);
   c[1] = 1.5F;  // far outside its bound too
   c[3] = not_a_number;
+  c[4] = 100.0F;  // and farther
   c[5] = infinity;
   const Comparison result = compare(c, expecting(2, std::vector<double>(6, 1.0)), bf16_gate);
   EXPECT_EQ(result.class_mismatches, 2);
   EXPECT_EQ(result.worst_row, 1);
   EXPECT_EQ(result.worst_col, 0);
-  EXPECT_GT(result.max_ratio, 100.0);
-  EXPECT_EQ(result.mismatch_fraction, 0.5);
+  EXPECT_GT(result.max_ratio, 1000.0);
+  EXPECT_EQ(result.mismatch_fraction, 4.0 / 6.0);
   EXPECT_EQ(result.verdict, "2 element(s) of the wrong class: C[1,0] is nan, the exact result 1");
 }
 
@@ -184,6 +185,15 @@ TEST(Compare, NoElementIsTwoPlacesOff) {
   EXPECT_TRUE(compare_one(-two_places, -y, 4100 * y, bf16_gate).correct);
   EXPECT_FALSE(compare_one(-two_places, -y, 4000 * y, bf16_gate).correct);
   EXPECT_TRUE(compare_one(two_places, y, 4000 * y, narrow_gate).correct);
+}
+
+TEST(Compare, PlacesAreNotCountedWhereTheFormatEnds) {
+  // Near the smallest normal number the last place is no longer relative to y: the bound allows 2.5 of them here.
+  constexpr double y = 1.5 * 0x1p-126;
+  const auto two_places = static_cast<float>(y + 2 * 0x1p-133);
+  const Comparison result = compare_one(two_places, y, 4000 * y, bf16_gate);
+  EXPECT_TRUE(result.correct) << result.verdict << ", ratio " << result.max_ratio;
+  EXPECT_EQ(result.over_one_ulp, 0);
 }
 
 TEST(Compare, RowsThatNobodyWritesKeepTheirBits) {
