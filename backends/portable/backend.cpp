@@ -24,7 +24,7 @@ Expected<void> available() {
   return fail(ErrorCode::unavailable, "portable: Kokkos is not initialized; call Kokkos::initialize in main");
 }
 
-Index threads() { return on_host ? static_cast<Index>(Space::concurrency()) : 0; }
+Index threads() { return on_host ? static_cast<Index>(Space().concurrency()) : 0; }
 
 Expected<DeviceInfo> device_info() {
   DeviceInfo info =
@@ -33,7 +33,7 @@ Expected<DeviceInfo> device_info() {
   if constexpr (!on_host) {
     info.name = Space::name();
     info.architecture = Space::name();
-    info.compute_units = Space::concurrency();
+    info.compute_units = Space().concurrency();
   }
   return info;
 }

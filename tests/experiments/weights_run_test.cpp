@@ -73,7 +73,7 @@ TEST_F(WeightsRun, TablesHaveARowForEachLayerAndForEachSkippedTensor) {
   const Outcome outcome = run(fmt::format("--weights '{}' --m 1,3", small_model().string()));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   for (const std::string& text : {outcome.out, content_of(results() / "weights.md")}) {
-    for (const std::string layer : {"layer.0.key.weight", "layer.0.query.weight"}) {
+    for (const std::string& layer : {std::string("layer.0.key.weight"), std::string("layer.0.query.weight")}) {
       // name, type, n, k, an error pair for each of four modes, four counts
       const std::regex errors(layer + R"([ |]+F32[ |]+16[ |]+64([ |]+\d+\.\d\d / \d+\.\d){4}[ |]+\d+( / \d+){3})");
       EXPECT_TRUE(std::regex_search(text, errors)) << text;
