@@ -28,6 +28,13 @@
 #define MILLET_X86_TIERS 0
 #endif
 
+/// MILLET_HAS_MXCSR: 1 where a thread's floating-point mode is x86's MXCSR register.
+#if defined(__x86_64__) && !defined(__CUDACC__) && !defined(__HIP__)
+#define MILLET_HAS_MXCSR 1
+#else
+#define MILLET_HAS_MXCSR 0
+#endif
+
 /// What the host's instruction set is called in records and tuned tables; x86-64 gets its level appended at run time.
 #if defined(__x86_64__)
 #define MILLET_HOST_ARCHITECTURE "x86-64"

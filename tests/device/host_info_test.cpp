@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "millet/device/floating_point_mode.hpp"
 #include "millet/host_device.hpp"
 #include "numeric/floating_point_mode.hpp"
 
@@ -125,6 +126,26 @@ TEST(Subnormals, EachOfTheTwoModesAloneIsSeen) {
   EXPECT_TRUE(subnormals_are_honoured());
 }
 #endif
+
+// Out of line, as the class asks for.
+[[gnu::noinline]] void expect_subnormals_to_be_honoured(const char* in_mode_name) {
+  EXPECT_TRUE(subnormals_are_honoured()) << in_mode_name;
+}
+
+TEST(DefaultFloatingPointMode, HoldsInsideAndTheCallersAfterwards) {
+  if (!can_set_floating_point_mode) GTEST_SKIP() << "this processor's modes are not ours to set";
+  for (const FloatingPointMode& mode : hostile_modes) {
+    bool honoured_afterwards = true;
+    in_mode(mode, [&] {
+      {
+        const DefaultFloatingPointMode guard;
+        expect_subnormals_to_be_honoured(mode.name);
+      }
+      honoured_afterwards = subnormals_are_honoured();
+    });
+    EXPECT_FALSE(honoured_afterwards) << mode.name;
+  }
+}
 
 TEST(HugePages, ARangeThatHoldsNoneIsNotAdvised) {
   constexpr Index page = Index{2} << 20;

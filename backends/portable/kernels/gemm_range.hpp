@@ -42,8 +42,7 @@ struct GemmRange {
       const int count = static_cast<int>(m - first_row < rows_per_pass ? m - first_row : rows_per_pass);
       RowPair rows[rows_per_pass];
       for (int i = 0; i < count; ++i) rows[i] = {first_row + i, first_row + i, 1.0F};
-      buffered_product<Shape::W, Shape::V, Shape::tile>(b, a, rows, count, item % strips * columns_per_item, false,
-                                                        out);
+      buffered_product<Shape>(b, a, rows, count, item % strips * columns_per_item, false, out);
     }
   };
 

@@ -38,7 +38,7 @@ struct GemvRange {
     MILLET_HD MILLET_INLINE void run(Index item) const {
       RowPair rows[M];
       for (int m = 0; m < M; ++m) rows[m] = {m, m, 1.0F};
-      direct_product<Shape::W, Shape::V, M>(b, a, rows, item * columns_per_item, false, out);
+      direct_product<Shape, M>(b, a, rows, item * columns_per_item, false, out);
     }
   };
 

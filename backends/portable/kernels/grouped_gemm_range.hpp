@@ -75,7 +75,7 @@ struct GroupedGemmRange {
                                               Index first_column) const {
       RowPair few[M];
       for (int m = 0; m < M; ++m) few[m] = rows[m];
-      direct_product<Shape::W, Shape::V, M>(b, a, few, first_column, p.weighted, {x.c, p.output, p.n});
+      direct_product<Shape, M>(b, a, few, first_column, p.weighted, {x.c, p.output, p.n});
     }
 
     template <class Shape>
@@ -87,8 +87,7 @@ struct GroupedGemmRange {
         case 2:
           return multiply_few<Shape, 2>(b, rows, first_column);
         default:
-          buffered_product<Shape::W, Shape::V, Shape::tile>(b, a, rows, count, first_column, p.weighted,
-                                                            {x.c, p.output, p.n});
+          buffered_product<Shape>(b, a, rows, count, first_column, p.weighted, {x.c, p.output, p.n});
       }
     }
   };

@@ -18,6 +18,7 @@ struct Lanes {
   typedef std::uint32_t Word __attribute__((vector_size(4 * W)));
   typedef std::int16_t Half __attribute__((vector_size(4 * W)));
   typedef std::uint8_t Byte __attribute__((vector_size(4 * W)));
+  typedef std::uint64_t Pair __attribute__((vector_size(4 * W)));
 };
 
 template <>
@@ -25,6 +26,7 @@ struct Lanes<1> {
   using Float = float;
   using Int = std::int32_t;
   using Word = std::uint32_t;
+  using Byte = std::uint32_t;
 };
 
 template <class Vector, class Scalar>
@@ -67,9 +69,14 @@ MILLET_HD MILLET_INLINE Vector load(const void* from) {
 /// Any lane nonzero?
 template <int W>
 MILLET_HD MILLET_INLINE bool any(const typename Lanes<W>::Word& v) {
-  std::uint32_t all = 0;
-  for (int lane = 0; lane < W; ++lane) all |= get_lane(v, lane);
-  return all != 0;
+  if constexpr (W == 1) {
+    return v != 0;
+  } else {
+    const auto pairs = same_bits<typename Lanes<W>::Pair>(v);
+    std::uint64_t all = 0;
+    for (int i = 0; i < W / 2; ++i) all |= pairs[i];
+    return all != 0;
+  }
 }
 
 // Products of an activation and a weight are carried times 2^product_exponent, which keeps every value of the inner
@@ -82,7 +89,7 @@ inline constexpr int product_exponent = weight_exponent + activation_exponent;
 ///
 /// A code's exponent and mantissa, moved to bits 20..26, are an f32 whose exponent field is e4m3's: its value is 2^-120
 /// times the code's, for normal codes and zeros. Subnormal codes would become f32 subnormals (a microcode assist of
-/// over 100 cycles on some CPUs, zero where the host set DAZ) and NaN a number; need_exact_decode finds the blocks that
+/// over 100 cycles on some CPUs, zero where the host set DAZ) and NaN a number; CodeScan finds the blocks that
 /// hold one.
 template <int W>
 MILLET_HD MILLET_INLINE void decode_normal(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
@@ -107,8 +114,9 @@ MILLET_HD MILLET_INLINE void decode_normal(const typename Lanes<W>::Word& codes,
   }
 }
 
-/// The top bit of a byte is set where it is a nonzero subnormal or a NaN code; the other bits mean nothing. No carry
-/// crosses a byte: the largest sum is 0x7F + 0x7F.
+/// Where a byte is a nonzero subnormal or a NaN code, its bit of exact_decode_bits is set; the other bits mean nothing.
+/// No carry crosses a byte: the largest sum is 0x7F + 0x7F.
+inline constexpr std::uint32_t exact_decode_bits = 0x80808080U;
 template <int W>
 MILLET_HD MILLET_INLINE typename Lanes<W>::Word exact_decode_flags(const typename Lanes<W>::Word& codes) {
   const typename Lanes<W>::Word magnitude = codes & 0x7F7F7F7FU;
@@ -116,6 +124,12 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Word exact_decode_flags(const typenam
   const typename Lanes<W>::Word normal = magnitude + 0x78787878U;
   const typename Lanes<W>::Word nan = magnitude + 0x01010101U;
   return (nonzero & ~normal) | nan;
+}
+
+/// The same for NaN codes alone.
+template <int W>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Word nan_flags(const typename Lanes<W>::Word& codes) {
+  return (codes & 0x7F7F7F7FU) + 0x01010101U;
 }
 
 /// Each lane's integer as f32.
@@ -127,6 +141,9 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Float to_float(const typename Lanes<W
     return __builtin_convertvector(v, typename Lanes<W>::Float);
   }
 }
+
+/// What brings products of exactly decoded weights to the scale of the others.
+inline constexpr float exact_decode_factor = 0x1p-60F;
 
 /// As decode_normal, but for every code, and times 2^-60, which keeps e4m3's subnormals normal in f32. About three
 /// times the operations; for blocks that hold such codes (5 % of the blocks of Gaussian weights).
@@ -145,6 +162,12 @@ MILLET_HD MILLET_INLINE void decode_exact(const typename Lanes<W>::Word& codes, 
     const Int unsigned_bits = magnitude == E4M3::nan_bits ? nan : finite;
     w[byte] = same_bits<typename L::Float>(unsigned_bits | ((code & 0x80) << 24));
   }
+}
+
+/// Code `byte` (0 is the lowest) of each lane's four scale codes.
+template <int W>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Int scale_code(const typename Lanes<W>::Word& codes, int byte) {
+  return same_bits<typename Lanes<W>::Int>((codes >> (8 * byte)) & 0xFFU);
 }
 
 /// sum * 2^(a_scale + b_scale - 254 - product_exponent), rounded once: what one block adds to C.
@@ -166,6 +189,38 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Float scale_block_sum(const typename 
   const Int half = capped >> 1;
   const Int poison = (b_scale == 255 ? Int{} + quiet_nan : Int{}) | (a_scale == 255 ? quiet_nan : 0);
   return sum * same_bits<Float>(half << 23) * same_bits<Float>(((capped - half) << 23) | poison);
+}
+
+// Scale codes in the middle of their range, 2^-47 to 2^33, need none of this: for a pair of them the power of two that
+// brings a block sum to C is one normal f32, and so is every nonzero product with it. Rounds as scale_block_sum does.
+inline constexpr int smallest_plain_scale = 80;
+inline constexpr int largest_plain_scale = 160;
+
+MILLET_HD MILLET_INLINE bool is_plain_scale(std::int32_t code) {
+  return code >= smallest_plain_scale && code <= largest_plain_scale;
+}
+
+/// All four codes of every lane?
+template <int W>
+MILLET_HD MILLET_INLINE bool are_plain_scales(const typename Lanes<W>::Word& codes) {
+  if constexpr (W > 1) {
+    const auto above = same_bits<typename Lanes<W>::Byte>(codes) - smallest_plain_scale;
+    return !any<W>(same_bits<typename Lanes<W>::Word>(above > largest_plain_scale - smallest_plain_scale));
+  } else {
+    return is_plain_scale(scale_code<W>(codes, 0)) && is_plain_scale(scale_code<W>(codes, 1)) &&
+           is_plain_scale(scale_code<W>(codes, 2)) && is_plain_scale(scale_code<W>(codes, 3));
+  }
+}
+
+/// 2^(a_scale + b_scale - 254 - product_exponent) for code `byte` of each lane and a_scale, plain ones.
+template <int W>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Float plain_scale_factor(const typename Lanes<W>::Word& codes, int byte,
+                                                                    std::int32_t a_scale) {
+  constexpr std::uint32_t exponent_field = 0x7F800000U;
+  const int left = 23 - 8 * byte;
+  const typename Lanes<W>::Word field = (left > 0 ? codes << left : codes >> -left) & exponent_field;
+  const auto offset = static_cast<std::uint32_t>(a_scale - 127 - product_exponent) << 23;
+  return same_bits<typename Lanes<W>::Float>(field + offset);
 }
 
 }  // namespace millet::portable

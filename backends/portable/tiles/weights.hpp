@@ -14,60 +14,89 @@ inline constexpr Index strip_rows = 16;
 using StripOrder = FragmentOrder<RowDigit<strip_rows>, ColDigit<4>>;
 using StripWeights = WeightLayout<StripOrder, ScaleMapping<StripOrder>>;
 
-// Where the weights of W rows from `row` on stand; the row count is the caller's business. A `load_values` brings dword
-// q (k = 4 q .. 4 q + 3) of a block for each row, a `load_scales` the scale codes of a block.
+/// Blocks whose scale codes fill a dword.
+inline constexpr int blocks_per_scale_word = 4;
 
-template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(const StripWeights::View& b, Index row, Index block,
-                                                            int q) {
-  const Index offset =
-      b.value_layout.tile_offset(row / strip_rows, block * (MxBlock::k / 4) + q) + row % strip_rows * 4;
-  return load<typename Lanes<W>::Word>(b.values + offset);
-}
+/// The rows of B from `first_row` on, inside one strip: where their codes stand, worked out once for a work item.
+///
+/// load_values brings, for the W rows from the v * W-th on, dword q (k = 4 q .. 4 q + 3) of a block; load_scales the
+/// scale codes of four blocks from `block`, a multiple of 4, on, one a byte; bytes beyond the last block mean nothing.
+template <class View>
+class WeightRows;
 
-template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Int load_scales(const StripWeights::View& b, Index row, Index block) {
-  const Index offset = b.scale_layout.blocks.tile_offset(row / strip_rows, block / 4) + row % strip_rows * 4;
-  const auto four_blocks = load<typename Lanes<W>::Int>(b.scales + offset);
-  return (four_blocks >> static_cast<int>(8 * (block % 4))) & 0xFF;
-}
+template <>
+class WeightRows<StripWeights::View> {
+ public:
+  MILLET_HD WeightRows(const StripWeights::View& b, Index first_row) noexcept
+      : values_(b.values + b.value_layout.tile_offset(first_row / strip_rows, 0) + first_row % strip_rows * 4),
+        scales_(b.scales + b.scale_layout.blocks.tile_offset(first_row / strip_rows, 0) + first_row % strip_rows * 4) {}
 
-// Lanes beyond the last row read the last row again: in bounds, and never stored.
-template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(const RowMajorWeights::View& b, Index row, Index block,
-                                                            int q) {
-  typename Lanes<W>::Word words{};
-  for (int lane = 0; lane < W; ++lane) {
-    const Index clamped = row + lane < b.rows() ? row + lane : b.rows() - 1;
-    set_lane(words, lane, load<std::uint32_t>(b.values + b.value_layout(clamped, block * MxBlock::k + 4 * q)));
+  template <int W>
+  [[nodiscard]] MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(int v, Index block, int q) const {
+    return load<typename Lanes<W>::Word>(values_ + (block * dwords_per_block + q) * StripOrder::tile_size + v * W * 4);
   }
-  return words;
-}
-
-template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Int load_scales(const RowMajorWeights::View& b, Index row, Index block) {
-  typename Lanes<W>::Int codes{};
-  for (int lane = 0; lane < W; ++lane) {
-    const Index clamped = row + lane < b.rows() ? row + lane : b.rows() - 1;
-    set_lane(codes, lane, static_cast<std::int32_t>(b.scales[b.scale_layout.blocks(clamped, block)].bits));
+  template <int W>
+  [[nodiscard]] MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_scales(int v, Index block) const {
+    return load<typename Lanes<W>::Word>(scales_ + block / blocks_per_scale_word * StripOrder::tile_size + v * W * 4);
   }
-  return codes;
-}
 
-/// Asks the caches for weights that this item will want soon: 2 KB ahead into L1, 8 KB ahead toward L2, which hides the
-/// latency of DRAM that hardware prefetchers alone leave (docs/performance/portable.md). Rows of row-major weights are
-/// as many streams, which those prefetchers follow well enough.
-template <int W>
-MILLET_HD MILLET_INLINE void prefetch_values(const StripWeights::View& b, Index row, Index block) {
-  if constexpr (W > 1) {
-    const E4M3* here = b.values + b.value_layout.tile_offset(row / strip_rows, block * (MxBlock::k / 4));
-    for (int line = 0; line < 8; ++line) {
-      __builtin_prefetch(here + 2048 + 64 * line, 0, 3);
-      __builtin_prefetch(here + 8192 + 64 * line, 0, 2);
+  /// Asks the caches for the strip's codes 2 KB ahead into L1 and 8 KB ahead toward L2, which hides the latency of DRAM
+  /// that hardware prefetchers alone leave (docs/performance/portable.md). Past the strip's end the next one begins.
+  template <int W>
+  MILLET_HD MILLET_INLINE void prefetch_values(Index block, int q) const {
+    if constexpr (W > 1) {
+      const E4M3* const here = values_ + (block * dwords_per_block + q) * StripOrder::tile_size;
+      __builtin_prefetch(here + 2048, 0, 3);
+      __builtin_prefetch(here + 8192, 0, 2);
     }
   }
-}
-template <int W>
-MILLET_HD MILLET_INLINE void prefetch_values(const RowMajorWeights::View&, Index, Index) {}
+
+ private:
+  static constexpr Index dwords_per_block = MxBlock::k / StripOrder::col_tile;
+  const E4M3* values_;
+  const E8M0* scales_;
+};
+
+template <>
+class WeightRows<RowMajorWeights::View> {
+ public:
+  MILLET_HD WeightRows(const RowMajorWeights::View& b, Index first_row) noexcept : b_(b), first_row_(first_row) {}
+
+  template <int W>
+  [[nodiscard]] MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_values(int v, Index block, int q) const {
+    typename Lanes<W>::Word words{};
+    for (int lane = 0; lane < W; ++lane) {
+      const Index offset = b_.value_layout(row(v * W + lane), block * MxBlock::k + 4 * q);
+      set_lane(words, lane, load<std::uint32_t>(b_.values + offset));
+    }
+    return words;
+  }
+  template <int W>
+  [[nodiscard]] MILLET_HD MILLET_INLINE typename Lanes<W>::Word load_scales(int v, Index block) const {
+    const Index blocks = b_.scale_layout.blocks.cols();
+    typename Lanes<W>::Word words{};
+    for (int lane = 0; lane < W; ++lane) {
+      const E8M0* const codes = b_.scales + b_.scale_layout.blocks(row(v * W + lane), block);
+      std::uint32_t word = 0;
+      for (int i = 0; i < blocks_per_scale_word && block + i < blocks; ++i)
+        word |= std::uint32_t{codes[i].bits} << 8 * i;
+      set_lane(words, lane, word);
+    }
+    return words;
+  }
+
+  /// Nothing: the rows are as many streams, which hardware prefetchers follow well enough.
+  template <int W>
+  MILLET_HD MILLET_INLINE void prefetch_values(Index, int) const {}
+
+ private:
+  /// Lanes beyond the last row read the last row again: in bounds, and never stored.
+  [[nodiscard]] MILLET_HD MILLET_INLINE Index row(int lane) const noexcept {
+    const Index row = first_row_ + lane;
+    return row < b_.rows() ? row : b_.rows() - 1;
+  }
+  RowMajorWeights::View b_;
+  Index first_row_;
+};
 
 }  // namespace millet::portable
