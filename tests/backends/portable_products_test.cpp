@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The portable backend's products, body by body: every width, with and without native subnormals, against one plain loop
-// in the order of additions that strip_product.hpp states. Bits, not tolerances: every product is exact.
+// The portable backend's products, body by body: every width, with and without native subnormals, against one plain
+// loop in the order of additions that strip_product.hpp states. Bits, not tolerances: every product is exact.
 
 #include <gtest/gtest.h>
 
@@ -30,13 +30,14 @@ struct Operands {
   std::vector<float> a_values;
   std::vector<std::int32_t> a_scales;
 
-  [[nodiscard]] RowMajorWeights::View row_major() const { return {values.data(), scales.data(), RowMajor(n, k), row_major_scales(n, k)}; }
+  [[nodiscard]] RowMajorWeights::View row_major() const {
+    return {values.data(), scales.data(), RowMajor(n, k), row_major_scales(n, k)};
+  }
   [[nodiscard]] StripWeights::View strips() const {
-    return {strip_values.data(), strip_scales.data(), StripOrder(n, k), ScaleMapping<StripOrder>{StripOrder(n, MxBlock::count(k))}};
+    return {strip_values.data(), strip_scales.data(), StripOrder(n, k),
+            ScaleMapping<StripOrder>{StripOrder(n, MxBlock::count(k))}};
   }
-  [[nodiscard]] DecodedActivations activations() {
-    return {a_values.data(), a_scales.data(), m};
-  }
+  [[nodiscard]] DecodedActivations activations() { return {a_values.data(), a_scales.data(), m}; }
 };
 
 Operands make_operands(int m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
@@ -65,7 +66,8 @@ Operands make_operands(int m, Index n, Index k, Codes codes, int smallest_scale,
     x.a_values.push_back(x.a.back().value() * 0x1p60F);
   }
   // Together with the weights' they keep C far from overflow, where a fused and an unfused addition differ.
-  for (Index i = 0; i < m * blocks; ++i) x.a_scales.push_back(between(std::max(0, 254 - largest_scale), 254 - smallest_scale));
+  for (Index i = 0; i < m * blocks; ++i)
+    x.a_scales.push_back(between(std::max(0, 254 - largest_scale), 254 - smallest_scale));
   return x;
 }
 
@@ -84,8 +86,9 @@ std::vector<float> plain_loop(const Operands& x) {
         }
         const E8M0 b_scale = x.scales[static_cast<std::size_t>(n * blocks + block)];
         const int a_scale = x.a_scales[static_cast<std::size_t>(block * x.m + m)];
-        total += b_scale.is_nan() || a_scale == E8M0::nan_bits ? std::nanf("")
-                                                                : std::ldexp(sum, b_scale.bits + a_scale - 2 * E8M0::bias);
+        total += b_scale.is_nan() || a_scale == E8M0::nan_bits
+                     ? std::nanf("")
+                     : std::ldexp(sum, b_scale.bits + a_scale - 2 * E8M0::bias);
       }
       c.push_back(total);
     }
