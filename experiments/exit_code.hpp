@@ -23,6 +23,7 @@ enum class ExitCode {
       return ExitCode::unavailable;
     case ErrorCode::incorrect_result:
       return ExitCode::incorrect;
+    case ErrorCode::device_error:
     case ErrorCode::io_error:
       return ExitCode::failed;
     default:

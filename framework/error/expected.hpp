@@ -21,6 +21,7 @@ enum class ErrorCode {
   unavailable,       ///< the device, driver or package is not present
   parse_error,       ///< malformed input text or file
   io_error,          ///< the operating system refused to read or write
+  device_error,      ///< the device or its driver reported a failure; the message has its own words
   incorrect_result,  ///< a kernel's output is outside its error bound
 };
 
@@ -45,6 +46,8 @@ enum class ErrorCode {
       return "parse_error";
     case ErrorCode::io_error:
       return "io_error";
+    case ErrorCode::device_error:
+      return "device_error";
     case ErrorCode::incorrect_result:
       return "incorrect_result";
   }

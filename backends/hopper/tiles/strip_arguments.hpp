@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "millet/layout/mapping.hpp"
+
+// What the host hands to the kernels: plain values, so that neither side needs the other's headers.
+
+namespace millet::hopper {
+
+/// B [n, k] of one expert; the others follow at the given distances.
+struct StripWeightsArguments {
+  const std::uint8_t* values;
+  const std::uint8_t* scales;
+  Index n;
+  Index k;
+  Index expert_value_stride;
+  Index expert_scale_stride;
+  bool row_major;  ///< else StripValues and StripScales
+};
+
+/// A in e4m3 with e8m0 scales. Strides in elements.
+struct TokensArguments {
+  const std::uint8_t* values;
+  const std::uint8_t* scales;
+  Index value_stride;
+  Index scale_stride;
+};
+
+struct OutputArguments {
+  void* values;
+  Index row_stride;  ///< in elements
+  bool bf16;         ///< else f32
+};
+
+/// How a strip's k is shared out: over the warps of a block, and over the blocks of a cluster.
+struct KSplit {
+  int warps;
+  int cluster;
+};
+
+struct GemmArguments {
+  StripWeightsArguments b;
+  TokensArguments a;
+  OutputArguments c;
+  Index m;
+};
+
+struct GroupedArguments {
+  StripWeightsArguments b;
+  TokensArguments a;
+  OutputArguments c;
+  Index experts;
+  Index slots;
+  Index a_div;
+  Index block_m;
+  Index routing_blocks;
+  const std::int32_t* sorted_token_ids;
+  const std::int32_t* expert_ids;
+  const std::int32_t* num_tokens_post_padded;
+  const float* slot_weights;  ///< null: 1
+};
+
+}  // namespace millet::hopper
