@@ -60,7 +60,8 @@ Expected<DeviceBuffer> allocate(Index bytes) {
                 cudaGetErrorString(error));
   }
   DeviceBuffer buffer(data, bytes, [](void* p) noexcept { cudaFree(p); });
-  if (auto zeroed = checked("hopper: zeroing memory", cudaMemset(data, 0, size)); !zeroed) return fail(std::move(zeroed));
+  if (auto zeroed = checked("hopper: zeroing memory", cudaMemset(data, 0, size)); !zeroed)
+    return fail(std::move(zeroed));
   // The legacy stream that cudaMemset uses does not order the streams that kernels run on.
   if (auto done = checked("hopper: zeroing memory", cudaDeviceSynchronize()); !done) return fail(std::move(done));
   return buffer;
@@ -165,16 +166,20 @@ Expected<TimedBatch> prepare_batch(std::vector<Launch> launches, Replay replay, 
   batch->launches = std::move(launches);  // with a graph too: they own the memory that its kernels use
   return TimedBatch([batch, stream]() -> Expected<double> {
     const cudaStream_t on = to_cuda(stream);
-    if (auto got = checked("hopper: timing", cudaEventRecord(batch->start.get(), on)); !got) return fail(std::move(got));
+    if (auto got = checked("hopper: timing", cudaEventRecord(batch->start.get(), on)); !got)
+      return fail(std::move(got));
     if (batch->graph != nullptr) {
-      if (auto got = checked("hopper: graph", cudaGraphLaunch(batch->graph.get(), on)); !got) return fail(std::move(got));
+      if (auto got = checked("hopper: graph", cudaGraphLaunch(batch->graph.get(), on)); !got)
+        return fail(std::move(got));
     } else if (auto issued = issue(batch->launches, stream); !issued) {
       return fail(std::move(issued));
     }
     if (auto got = checked("hopper: timing", cudaEventRecord(batch->stop.get(), on)); !got) return fail(std::move(got));
-    if (auto got = checked("hopper: timing", cudaEventSynchronize(batch->stop.get())); !got) return fail(std::move(got));
+    if (auto got = checked("hopper: timing", cudaEventSynchronize(batch->stop.get())); !got)
+      return fail(std::move(got));
     float milliseconds = 0.0F;
-    if (auto got = checked("hopper: timing", cudaEventElapsedTime(&milliseconds, batch->start.get(), batch->stop.get()));
+    if (auto got =
+            checked("hopper: timing", cudaEventElapsedTime(&milliseconds, batch->start.get(), batch->stop.get()));
         !got) {
       return fail(std::move(got));
     }

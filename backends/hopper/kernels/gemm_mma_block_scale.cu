@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cooperative_groups.h>
-
 #include "millet/backends/hopper/tiles/launch.hpp"
 #include "millet/backends/hopper/tiles/strip_product.hpp"
 
@@ -8,80 +6,74 @@ namespace millet::hopper {
 
 namespace {
 
-namespace cg = cooperative_groups;
-
-/// One strip of 16 rows of B, all m <= 8 Tiles tokens; k is shared out over the warps of all blocks of the cluster.
+/// row_warps strips of 16 rows of B, all m <= 8 Tiles tokens; k is shared out over k_warps warps of each block of the
+/// cluster.
 template <int Tiles, bool RowMajor>
-__global__ void __launch_bounds__(256) gemm_kernel(const __grid_constant__ GemmArguments x) {
+__global__ void __launch_bounds__(256, Tiles <= 4 ? 2 : 1) gemm_kernel(const __grid_constant__ GemmArguments x) {
   constexpr int tokens_padded = Tiles * tokens_per_tile;
-  extern __shared__ float sums[];  // [warps][tokens_padded][sums_stride], then the token scales
-  const cg::cluster_group cluster = cg::this_cluster();
-  const int ranks = static_cast<int>(cluster.num_blocks());
-  const int rank = static_cast<int>(cluster.block_rank());
-  const Index strip = blockIdx.x / ranks;
+  extern __shared__ __align__(128) std::uint8_t shared[];
+  let_next_kernel_start();
+  const int row_warps = x.split.row_warps;
+  const int k_warps = x.split.k_warps;
+  const int ranks = x.split.cluster;
+  const int rank = static_cast<int>(blockIdx.x) % ranks;  // clusters are runs of the grid
+  const Index first_strip = static_cast<Index>(blockIdx.x / ranks) * row_warps;
   const int lane = threadIdx.x % warp_lanes;
-  const int warp = threadIdx.x / warp_lanes;
-  const int warps = blockDim.x / warp_lanes;
+  const int row_warp = threadIdx.x / warp_lanes % row_warps;
+  const int k_warp = threadIdx.x / warp_lanes / row_warps;
 
-  const LaneWeights<RowMajor> weights(x.b, 0, strip, lane);
+  // A last block's warps beyond n repeat the last strip; what they compute is not stored.
+  const Index last_strip = tiles_to_cover(x.b.n, strip_rows) - 1;
+  const LaneWeights<RowMajor> weights(x.b, 0, min(first_strip + row_warp, last_strip), lane);
   const int blocks = weights.blocks();
-  const int groups = (blocks + blocks_per_group - 1) / blocks_per_group;
-  const GroupRange range = share_of(groups, rank * warps + warp, ranks * warps);
-  WeightGroup pipeline[groups_in_flight];
-  fill_pipeline(weights, range, pipeline);
+  const GroupRange share = share_of(tiles_to_cover(blocks, blocks_per_group), rank, ranks);
+  if (ranks > 1) cluster_arrive();  // says that this block runs, so that others may write into it
 
-  // While those are on their way: the scales of the tokens for this block's part of k.
-  std::uint8_t* const token_scales = reinterpret_cast<std::uint8_t*>(sums + warps * tokens_padded * sums_stride);
-  const int first_block = share_of(groups, rank * warps, ranks * warps).first * blocks_per_group;
-  const int last_block = min(blocks, share_of(groups, rank * warps + warps - 1, ranks * warps).last * blocks_per_group);
-  bool plain = true;
-  const int block_count = last_block - first_block;
-  for (int i = threadIdx.x; i < block_count * tokens_padded; i += blockDim.x) {
-    const int token = i / block_count;
-    const int block = i % block_count;
-    std::uint8_t code = 127;
-    if (token < x.m) code = __ldg(x.a.scales + token * x.a.scale_stride + first_block + block);
-    plain = plain && code >= smallest_plain_scale && code <= largest_plain_scale;
-    token_scales[block * tokens_padded + token] = code;
-  }
-  const bool plain_tokens = __syncthreads_and(plain) != 0;
-
-  LaneTokens<Tiles> tokens;
-  tokens.aligned = (reinterpret_cast<std::uintptr_t>(x.a.values) | static_cast<std::uintptr_t>(x.a.value_stride)) % 8 == 0;
-#pragma unroll
-  for (int tile = 0; tile < Tiles; ++tile) {
-    const int token = tile * tokens_per_tile + lane / 4;
-    tokens.rows[tile] = token < x.m ? x.a.values + token * x.a.value_stride + lane % 4 * 8 : nullptr;
-  }
+  const int rows = row_warps * strip_rows;
+  const int incoming_floats = ranks > 1 ? tokens_padded * rows : 0;
+  float* const incoming = reinterpret_cast<float*>(shared);  // [rank][part of this block], from the cluster
+  std::uint8_t* const own = shared + incoming_floats * sizeof(float);
+  const int m = static_cast<int>(x.m);
+  const auto row_of = [m](int token) { return token < m ? Index{token} : Index{-1}; };
   float total[Tiles][4] = {};
-  add_groups<Tiles>(weights, tokens, token_scales, first_block, plain_tokens, range, lane, pipeline, total);
-  store_sums<Tiles>(sums + warp * tokens_padded * sums_stride, lane, total);
+  multiply_share<Tiles>(weights, x.a, row_of, share, x.round_groups, k_warp, k_warps, own, lane, total);
+
+  wait_for_preceding_kernel();  // it may be reading what C replaces; a block without a share of k has not waited yet
 
   // Fixed order, whatever finishes first: the warps of a block, then the blocks of the cluster.
+  float* const sums = reinterpret_cast<float*>(own);
+  const int token_stride = sums_stride(row_warps);
+  const int share_stride = tokens_padded * token_stride;
+  store_sums<Tiles>(sums + k_warp * share_stride + row_warp * strip_rows, token_stride, lane, total);
   __syncthreads();
-  if (ranks > 1) {
-    for (int i = threadIdx.x; i < tokens_padded * strip_rows; i += blockDim.x) {
-      const int at = i / strip_rows * sums_stride + i % strip_rows;
-      float sum = sums[at];
-      for (int other = 1; other < warps; ++other) sum += sums[other * tokens_padded * sums_stride + at];
-      sums[at] = sum;
-    }
-    cluster.sync();
-  }
-  for (int i = rank * static_cast<int>(blockDim.x) + threadIdx.x; i < x.m * strip_rows; i += ranks * blockDim.x) {
-    const int token = i / strip_rows;
-    const int row = i % strip_rows;
-    const int at = token * sums_stride + row;
-    float sum = 0.0F;
-    if (ranks > 1) {
-      for (int other = 0; other < ranks; ++other) sum += cluster.map_shared_rank(sums, other)[at];
+  // All of these are powers of two (WorkSplit), so shifts and masks take the place of divisions.
+  const int row_shift = __ffs(rows) - 1;
+  const int part_shift = __ffs(tokens_padded * rows / ranks) - 1;  // a part for each block of the cluster to finish
+  const int part = 1 << part_shift;
+  const int elements = m * rows;
+  const auto store = [&](int element, float value) {
+    const Index column = first_strip * strip_rows + (element & (rows - 1));
+    if (column < x.b.n) store_element(x.c, element >> row_shift, column, value);
+  };
+  if (ranks > 1) cluster_wait();
+  for (int i = threadIdx.x; i < elements; i += blockDim.x) {
+    const float* const from = sums + (i >> row_shift) * token_stride + (i & (rows - 1));
+    float sum = from[0];
+    for (int share = 1; share < k_warps; ++share) sum += from[share * share_stride];
+    if (ranks == 1) {
+      store(i, sum);
     } else {
-      for (int other = 0; other < warps; ++other) sum += sums[other * tokens_padded * sums_stride + at];
+      store_to_rank(incoming + (rank << part_shift) + (i & (part - 1)), i >> part_shift, sum);
     }
-    const Index column = strip * strip_rows + row;
-    if (column < x.b.n) store_element(x.c, token, column, sum);
   }
-  if (ranks > 1) cluster.sync();  // a block's shared memory must outlive its readers
+  if (ranks == 1) return;
+  cluster_arrive();
+  cluster_wait();
+  for (int i = threadIdx.x; i < part && (rank << part_shift) + i < elements; i += blockDim.x) {
+    float sum = incoming[i];
+    for (int other = 1; other < ranks; ++other) sum += incoming[(other << part_shift) + i];
+    store((rank << part_shift) + i, sum);
+  }
 }
 
 using GemmKernelFunction = void (*)(GemmArguments);
@@ -91,23 +83,29 @@ constexpr GemmKernelFunction kernels[2][4] = {
 
 }  // namespace
 
-cudaError_t launch_gemm(const GemmArguments& x, KSplit split, cudaStream_t stream) {
+cudaError_t launch_gemm(const GemmArguments& x, cudaStream_t stream) {
   static PreparedKernels prepared;
   const void* all[8];
   for (int i = 0; i < 8; ++i) all[i] = reinterpret_cast<const void*>(kernels[i / 4][i % 4]);
   if (const cudaError_t error = prepared.prepare(all); error != cudaSuccess) return error;
   const int tiles = token_tiles_for(x.m);
   const GemmKernelFunction kernel = kernels[x.b.row_major ? 1 : 0][tiles == 8 ? 3 : tiles / 2];
+  const WorkSplit& split = x.split;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(tiles_to_cover(x.b.n, strip_rows) * split.cluster));
-  config.blockDim = dim3(static_cast<unsigned>(split.warps * warp_lanes));
-  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes(x.m, x.b.k, split));
+  config.gridDim = dim3(static_cast<unsigned>(tiles_to_cover(x.b.n, split.row_warps * strip_rows) * split.cluster));
+  config.blockDim = dim3(static_cast<unsigned>(split.row_warps * split.k_warps * warp_lanes));
+  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes(x.m, x.round_groups, split));
   config.stream = stream;
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {static_cast<unsigned>(split.cluster), 1, 1};
-  config.attrs = &cluster;
-  config.numAttrs = 1;
+  cudaLaunchAttribute attributes[2]{};
+  config.attrs = attributes;
+  if (split.early_weights) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (split.cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(split.cluster), 1, 1};
+  }
   return cudaLaunchKernelEx(&config, kernel, x);
 }
 

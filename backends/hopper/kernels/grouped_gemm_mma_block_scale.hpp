@@ -7,24 +7,25 @@
 namespace millet::hopper {
 
 /// Any number of rows of every expert in one launch: an expert's weights come from memory once, and from L2 again for
-/// every 32 tokens more.
+/// every 16 tokens more.
 template <class Layout>
 struct GroupedGemmMmaBlockScale {
-  static constexpr std::string_view id = is_row_major<Layout> ? "hopper.grouped_gemm_mma_block_scale_row_major"
-                                                              : "hopper.grouped_gemm_mma_block_scale";
+  static constexpr std::string_view id =
+      is_row_major<Layout> ? "hopper.grouped_gemm_mma_block_scale_row_major" : "hopper.grouped_gemm_mma_block_scale";
   static constexpr Operation operation = Operation::grouped_gemm;
-  static constexpr Determinism determinism = Determinism::batch_invariant;
+  static constexpr Determinism determinism = Determinism::run_to_run;
   static constexpr Accumulator accumulator = mma_accumulator;
   static constexpr Index weight_alignment = 16;
   using Problem = GroupedProblem;
   using Weights = Layout;
-  using Policy = KSplit;
-  static constexpr Policy policies[] = {{8, 1}, {4, 1}, {6, 1}, {2, 1}};
-  static constexpr Envelope envelope{.k_max = largest_k};
+  using Policy = WorkSplit;
+  static constexpr Policy policies[] = {{2, 4, 1}, {4, 2, 1}, {1, 8, 1}, {2, 2, 1}, {1, 4, 1}, {4, 1, 1}, {2, 3, 1}};
+  static constexpr Envelope envelope{};
 
-  static std::string name(const Policy& policy) { return fmt::format("{} warps", policy.warps); }
+  static std::string name(const Policy& policy) { return split_name(policy); }
   static constexpr Verdict supports(const Problem& p) noexcept {
-    if (p.blocks() > largest_grid / tiles_to_cover(p.n, 16)) return {"n times the routing blocks outside the envelope"};
+    if (p.blocks() > largest_grid / tiles_to_cover(p.n, strip_rows))
+      return {"n times the routing blocks outside the envelope"};
     if (p.slots > largest_grid) return {"slots outside the envelope"};
     return envelope.contains(p);
   }
@@ -43,8 +44,10 @@ struct GroupedGemmMmaBlockScale {
                                      x.routing.sorted_token_ids,
                                      x.routing.expert_ids,
                                      x.routing.num_tokens_post_padded,
-                                     p.weighted ? x.routing.slot_weights : nullptr};
-    return checked(id, launch_grouped_gemm(arguments, policy, static_cast<cudaStream_t>(stream.handle)));
+                                     p.weighted ? x.routing.slot_weights : nullptr,
+                                     policy,
+                                     round_groups_for(grouped_tokens, p.k, policy)};
+    return checked(id, launch_grouped_gemm(arguments, static_cast<cudaStream_t>(stream.handle)));
   }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "millet/backends/hopper/tiles/launch.hpp"
 #include "millet/backends/hopper/tiles/weight_strips.hpp"
@@ -18,8 +19,6 @@ inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
 /// Blocks of 32 products are summed by the tensor core, then in f32: docs/performance/hopper.md has the probe.
 inline constexpr Accumulator mma_accumulator{0x1p-23, MxBlock::k};
 
-/// Up to here the token scales of 64 tokens and the warps' sums fit into shared memory.
-inline constexpr Index largest_k = 65536;
 inline constexpr Index largest_grid = 0x7FFFFFFF;
 
 template <class View>
@@ -44,22 +43,26 @@ template <class View>
   return fail(ErrorCode::device_error, "{}: {} ({})", what, cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
-/// A rough time for thread blocks that stream a strip's share of weights each: the rate of the memory, or of the SM that
-/// gets the most of them, plus what a block takes whatever its share. For choosing, until a table is tuned.
-[[nodiscard]] inline double estimate_strips_seconds(double bytes, Index blocks, Index k, KSplit split,
-                                                    const DeviceInfo& device) noexcept {
+[[nodiscard]] inline std::string split_name(const WorkSplit& split) {
+  return fmt::format("{} x {} warps, cluster of {}{}", split.row_warps, split.k_warps, split.cluster,
+                     split.early_weights ? ", early weights" : "");
+}
+
+/// A rough time for a dense product, for choosing until a table is tuned.
+[[nodiscard]] inline double estimate_seconds_of_split(const GemmProblem& p, const WorkSplit& split,
+                                                      const DeviceInfo& device) noexcept {
   const auto sms = static_cast<double>(std::max<Index>(device.compute_units, 1));
-  const double most_blocks_on_an_sm = static_cast<double>(tiles_to_cover(blocks, static_cast<Index>(sms)));
-  const double bytes_a_block = bytes / static_cast<double>(blocks);
-  constexpr double memory_rate = 3.0e12;
-  constexpr double sm_rate = 60e9;
-  const double groups = static_cast<double>(tiles_to_cover(k, 128));
-  const double warps = static_cast<double>(split.warps) * split.cluster;
-  // Idle warps where the groups do not share out evenly.
-  const double imbalance = static_cast<double>(tiles_to_cover(static_cast<Index>(groups), static_cast<Index>(warps))) *
-      warps / groups;
-  const double streaming = std::max(bytes / memory_rate, most_blocks_on_an_sm * bytes_a_block / sm_rate) * imbalance;
-  return streaming + 2e-6 + 0.3e-6 * split.cluster;
+  const double blocks = static_cast<double>(tiles_to_cover(p.n, split.row_warps * strip_rows) * split.cluster);
+  const double warps = blocks * split.row_warps * split.k_warps;
+  const double groups = static_cast<double>(tiles_to_cover(p.k, MxBlock::k * blocks_per_group));
+  const double rounds = std::ceil(groups / (split.k_warps * split.cluster));
+  const double most_on_an_sm = std::ceil(blocks / sms) * split.row_warps * split.k_warps;
+  // What an SM has to fetch, in groups of 2 KB, at what one SM can take; and the fill of the pipeline.
+  const double group_bytes = 16.0 * 132.0;
+  const double streaming = std::max(p.weight_bytes() / 3.6e12, most_on_an_sm * rounds * group_bytes / 45e9);
+  const double tokens = blocks / split.cluster * static_cast<double>(p.m * p.k) / 5e12;
+  const double idle = std::max(1.0, 4.0 * sms / warps);
+  return 2.5e-6 + 0.7e-6 * (split.cluster > 1 ? 1 : 0) + streaming * idle + tokens;
 }
 
 }  // namespace millet::hopper

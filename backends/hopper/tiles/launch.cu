@@ -5,13 +5,29 @@
 
 namespace millet::hopper {
 
-Index shared_bytes(Index tokens, Index k, KSplit split) {
-  const Index tokens_padded = Index{token_tiles_for(tokens)} * tokens_per_tile;
-  const Index sums = split.warps * tokens_padded * sums_stride * Index{sizeof(float)};
-  // A block's share of the groups, which its warps' boundaries may round up.
-  const Index groups = tiles_to_cover(k / MxBlock::k, blocks_per_group);
-  const Index scales = (tiles_to_cover(groups, split.cluster) + 1) * blocks_per_group * tokens_padded;
-  return sums + scales;
+namespace {
+
+Index padded(Index tokens) noexcept { return Index{token_tiles_for(tokens)} * tokens_per_tile; }
+
+/// Codes and scales of one group of a token.
+constexpr Index staged_bytes_a_group = blocks_per_group * (MxBlock::k + 1);
+
+}  // namespace
+
+int round_groups_for(Index tokens, Index k, const WorkSplit& split) noexcept {
+  constexpr Index most_bytes = 96 * 1024;
+  const Index groups = tiles_to_cover(k, blocks_per_group * MxBlock::k);
+  const Index share = tiles_to_cover(groups, split.cluster);
+  const Index fitting = most_bytes / (padded(tokens) * staged_bytes_a_group);
+  return static_cast<int>(share < fitting ? share : fitting);
+}
+
+Index shared_bytes(Index tokens, int round_groups, const WorkSplit& split) noexcept {
+  const int blocks = round_groups * blocks_per_group;
+  const Index staged = padded(tokens) * (shared_token_stride(blocks) + blocks);
+  const Index sums = split.k_warps * padded(tokens) * sums_stride(split.row_warps) * Index{sizeof(float)};
+  const Index incoming = split.cluster > 1 ? padded(tokens) * split.row_warps * strip_rows * Index{sizeof(float)} : 0;
+  return incoming + (staged > sums ? staged : sums);
 }
 
 cudaError_t PreparedKernels::prepare(std::span<const void* const> kernels) {

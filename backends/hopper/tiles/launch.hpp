@@ -20,14 +20,22 @@ namespace millet::hopper {
 /// Dynamic shared memory that a thread block may have: the SM's 227 KB less a kilobyte for a kernel's static variables.
 inline constexpr Index max_shared_bytes = 226 * 1024;
 
+/// Tokens of one expert that the grouped kernel takes through the weights at once.
+inline constexpr int grouped_tokens = 16;
+
 /// Asynchronous; no allocation, no synchronization. The launch's own error.
-[[nodiscard]] cudaError_t launch_gemm(const GemmArguments& x, KSplit split, cudaStream_t stream);
-[[nodiscard]] cudaError_t launch_grouped_gemm(const GroupedArguments& x, KSplit split, cudaStream_t stream);
+[[nodiscard]] cudaError_t launch_gemm(const GemmArguments& x, cudaStream_t stream);
+[[nodiscard]] cudaError_t launch_grouped_gemm(const GroupedArguments& x, cudaStream_t stream);
 
-/// Shared memory that the launches need. \param tokens  m, or 64 for a grouped product
-[[nodiscard]] Index shared_bytes(Index tokens, Index k, KSplit split);
+/// Groups of four blocks of k for which a thread block stages the codes and scales of its tokens at once: all of its
+/// share where they take at most 96 KB, so that two blocks fit on an SM.
+[[nodiscard]] int round_groups_for(Index tokens, Index k, const WorkSplit& split) noexcept;
 
-/// Lets kernels have all the dynamic shared memory there is: once a device, since each call costs the host microseconds.
+/// Dynamic shared memory that a launch needs, in bytes. \param tokens  of a pass: m, or grouped_tokens
+[[nodiscard]] Index shared_bytes(Index tokens, int round_groups, const WorkSplit& split) noexcept;
+
+/// Lets kernels have all the dynamic shared memory there is: once a device, since each call costs the host
+/// microseconds.
 class PreparedKernels {
  public:
   [[nodiscard]] cudaError_t prepare(std::span<const void* const> kernels);

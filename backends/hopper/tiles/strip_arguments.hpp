@@ -34,10 +34,15 @@ struct OutputArguments {
   bool bf16;         ///< else f32
 };
 
-/// How a strip's k is shared out: over the warps of a block, and over the blocks of a cluster.
-struct KSplit {
-  int warps;
+/// How the warps of a thread block share its work, and the blocks of a cluster: `row_warps` strips of 16 rows, each
+/// with its k shared out over `k_warps` warps of each of `cluster` blocks. row_warps and cluster are powers of two.
+struct WorkSplit {
+  int row_warps;
+  int k_warps;
   int cluster;
+  /// Start before the preceding kernel of the stream has ended, and read weights already then (programmatic dependent
+  /// launch). Tokens and routing are read, and C is written, only after it has. So that kernel must not write weights.
+  bool early_weights = false;
 };
 
 struct GemmArguments {
@@ -45,6 +50,8 @@ struct GemmArguments {
   TokensArguments a;
   OutputArguments c;
   Index m;
+  WorkSplit split;
+  int round_groups;  ///< groups of four blocks for which a thread block stages tokens at once
 };
 
 struct GroupedArguments {
@@ -60,6 +67,8 @@ struct GroupedArguments {
   const std::int32_t* expert_ids;
   const std::int32_t* num_tokens_post_padded;
   const float* slot_weights;  ///< null: 1
+  WorkSplit split;            ///< cluster is 1
+  int round_groups;
 };
 
 }  // namespace millet::hopper

@@ -105,29 +105,60 @@ __device__ __forceinline__ GroupRange share_of(int groups, int share, int shares
   return {static_cast<int>(Index{share} * groups / shares), static_cast<int>(Index{share + 1} * groups / shares)};
 }
 
-/// Codes of tokens: row pointers to e4m3 values, null beyond the last token.
-template <int Tiles>
-struct LaneTokens {
-  const std::uint8_t* rows[Tiles];  ///< token 8 i + g, at k = 8 t
-  bool aligned;                     ///< whether 8-byte loads may be used
-
-  [[nodiscard]] __device__ __forceinline__ uint2 values(int tile, int block) const {
-    const std::uint8_t* const from = rows[tile] + Index{block} * MxBlock::k;
-    if (rows[tile] == nullptr) return make_uint2(0, 0);
-    if (aligned) return __ldg(reinterpret_cast<const uint2*>(from));
-    uint2 codes = make_uint2(0, 0);
-    for (int i = 0; i < 4; ++i) {
-      codes.x |= std::uint32_t{__ldg(from + i)} << 8 * i;
-      codes.y |= std::uint32_t{__ldg(from + 4 + i)} << 8 * i;
-    }
-    return codes;
-  }
-};
-
 // Scale codes for which the product of two powers of two is a normal f32 and no product with a block sum leaves f32
 // before its true value does: 2^-63 to 2^63.
-inline constexpr int smallest_plain_scale = 64;
-inline constexpr int largest_plain_scale = 190;
+inline constexpr std::uint32_t smallest_plain_scale = 64;
+inline constexpr std::uint32_t largest_plain_scale = 190;
+
+/// The tokens that a thread block multiplies with, in its shared memory: e4m3 codes for its share of k, and scale
+/// codes.
+struct SharedTokens {
+  std::uint8_t* values;  ///< [tokens][stride], from first_block on
+  std::uint8_t* scales;  ///< [block][tokens]
+  int stride;  ///< bytes; 32 more than a multiple of 128, so that 4 tokens' 32 bytes fall into different banks
+  int first_block;
+};
+
+[[nodiscard]] __host__ __device__ constexpr int shared_token_stride(int blocks) {
+  return (blocks * 32 + 127) / 128 * 128 + 32;
+}
+
+/// Brings the tokens' codes and scales for blocks [first_block, first_block + count) into shared memory, with the whole
+/// thread block. Returns, after a barrier, whether every scale is plain.
+/// \param row_of  (token) the row of A, or -1 for none: what stands in its place is multiplied and never stored
+template <int Tokens, class RowOf>
+__device__ __forceinline__ bool stage_tokens(const TokensArguments& a, const SharedTokens& to, int count,
+                                             const RowOf& row_of) {
+  const int warp = threadIdx.x / warp_lanes;
+  const int lane = threadIdx.x % warp_lanes;
+  const int warps = blockDim.x / warp_lanes;
+  const bool aligned =
+      (reinterpret_cast<std::uintptr_t>(a.values) | static_cast<std::uintptr_t>(a.value_stride)) % 16 == 0;
+  for (int token = warp; token < Tokens; token += warps) {
+    const Index row = row_of(token);
+    if (row < 0) continue;
+    const std::uint8_t* const from = a.values + row * a.value_stride + Index{to.first_block} * MxBlock::k;
+    std::uint8_t* const values = to.values + token * to.stride;
+    for (int at = lane * 16; at < count * static_cast<int>(MxBlock::k); at += warp_lanes * 16) {
+      if (aligned) {
+        copy_async(values + at, from + at);
+      } else {
+        for (int i = 0; i < 16; ++i) values[at + i] = __ldg(from + at + i);
+      }
+    }
+  }
+  bool plain = true;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < count * Tokens; i += blockDim.x) {
+    const Index row = row_of(i % Tokens);
+    if (row < 0) continue;
+    const std::uint32_t code = __ldg(a.scales + row * a.scale_stride + to.first_block + i / Tokens);
+    plain &= code - smallest_plain_scale <= largest_plain_scale - smallest_plain_scale;
+    to.scales[i] = static_cast<std::uint8_t>(code);
+  }
+  wait_for_copies();
+  return __syncthreads_and(plain) != 0;
+}
 
 __device__ __forceinline__ bool are_plain(std::uint32_t four_codes) {
   constexpr std::uint32_t each = 0x01010101U;
@@ -150,35 +181,38 @@ __device__ __forceinline__ float scale_block_sum(float sum, std::uint32_t a, std
 }
 
 /// Adds one group of four blocks to the sums of Tiles x 8 tokens.
-/// \param token_scales  codes [block][Tiles * 8] of this thread block's share of k, from `first_block` on
-template <int Tiles>
-__device__ __forceinline__ void add_group(const WeightGroup& weights, const LaneTokens<Tiles>& tokens,
-                                          const std::uint8_t* token_scales, int first_block, bool plain_tokens,
-                                          int group, int blocks, int lane, float (&total)[Tiles][4]) {
-  const bool plain = plain_tokens && are_plain(weights.scales.x) && are_plain(weights.scales.y);
+/// \tparam Plain  all four blocks exist and all their scales are plain: no branch keeps the blocks from overlapping
+template <int Tiles, bool Plain>
+__device__ __forceinline__ void add_group(const WeightGroup& weights, const SharedTokens& tokens, int group, int blocks,
+                                          int lane, float (&total)[Tiles][4]) {
+  const int first = group * blocks_per_group;
+  const int staged = first - tokens.first_block;
+  const std::uint8_t* const values =
+      tokens.values + lane / 4 * tokens.stride + staged * static_cast<int>(MxBlock::k) + lane % 4 * 8;
+  const std::uint8_t* const scales = tokens.scales + staged * (Tiles * tokens_per_tile) + lane % 4 * 2;
 #pragma unroll
   for (int i = 0; i < blocks_per_group; ++i) {
-    const int block = group * blocks_per_group + i;
-    if (block >= blocks) break;
+    if (!Plain && first + i >= blocks) break;
     const HalfPairs low0 = to_half_pairs(weights.values[i].x);
     const HalfPairs low1 = to_half_pairs(weights.values[i].y);
     const HalfPairs high0 = to_half_pairs(weights.values[i].z);
     const HalfPairs high1 = to_half_pairs(weights.values[i].w);
     const std::uint32_t code_low = weights.scales.x >> 8 * i & 0xFF;
     const std::uint32_t code_high = weights.scales.y >> 8 * i & 0xFF;
-    const std::uint8_t* const codes = token_scales + (block - first_block) * (Tiles * tokens_per_tile) + lane % 4 * 2;
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile) {
-      const uint2 x = tokens.values(tile, block);
+      const uint2 x = *reinterpret_cast<const uint2*>(values + tile * tokens_per_tile * tokens.stride +
+                                                      i * static_cast<int>(MxBlock::k));
       const HalfPairs x0 = to_half_pairs(x.x);
       const HalfPairs x1 = to_half_pairs(x.y);
       float sum[4] = {0.0F, 0.0F, 0.0F, 0.0F};
       mma_m16n8k16(sum, low0.low, high0.low, low0.high, high0.high, x0.low, x0.high);
       mma_m16n8k16(sum, low1.low, high1.low, low1.high, high1.high, x1.low, x1.high);
-      const std::uint32_t pair = *reinterpret_cast<const std::uint16_t*>(codes + tile * tokens_per_tile);
+      const std::uint32_t pair =
+          *reinterpret_cast<const std::uint16_t*>(scales + i * (Tiles * tokens_per_tile) + tile * tokens_per_tile);
       const std::uint32_t code_even = pair & 0xFF;
       const std::uint32_t code_odd = pair >> 8;
-      if (plain) {
+      if constexpr (Plain) {
         const float even = plain_power(code_even);
         const float odd = plain_power(code_odd);
         const float low = plain_power(code_low);
@@ -199,17 +233,22 @@ __device__ __forceinline__ void add_group(const WeightGroup& weights, const Lane
 
 /// A warp's sums over its range of groups; `pipeline` holds the first ones, loaded.
 template <int Tiles, bool RowMajor>
-__device__ __forceinline__ void add_groups(const LaneWeights<RowMajor>& weights, const LaneTokens<Tiles>& tokens,
-                                           const std::uint8_t* token_scales, int first_block, bool plain_tokens,
-                                           GroupRange range, int lane, WeightGroup (&pipeline)[groups_in_flight],
-                                           float (&total)[Tiles][4]) {
+__device__ __forceinline__ void add_groups(const LaneWeights<RowMajor>& weights, const SharedTokens& tokens,
+                                           bool plain_tokens, GroupRange range, int lane,
+                                           WeightGroup (&pipeline)[groups_in_flight], float (&total)[Tiles][4]) {
   for (int base = range.first; base < range.last; base += groups_in_flight) {
 #pragma unroll
     for (int i = 0; i < groups_in_flight; ++i) {
       const int group = base + i;
       if (group >= range.last) break;
-      add_group<Tiles>(pipeline[i], tokens, token_scales, first_block, plain_tokens, group, weights.blocks(), lane,
-                       total);
+      // The matrix instructions need the whole warp, so it decides as one.
+      const bool plain = plain_tokens && (group + 1) * blocks_per_group <= weights.blocks() &&
+                         are_plain(pipeline[i].scales.x) && are_plain(pipeline[i].scales.y);
+      if (__all_sync(0xFFFFFFFFU, plain)) {
+        add_group<Tiles, true>(pipeline[i], tokens, group, weights.blocks(), lane, total);
+      } else {
+        add_group<Tiles, false>(pipeline[i], tokens, group, weights.blocks(), lane, total);
+      }
       if (group + groups_in_flight < range.last) load_group(weights, group + groups_in_flight, pipeline[i]);
     }
   }
@@ -224,19 +263,47 @@ __device__ __forceinline__ void fill_pipeline(const LaneWeights<RowMajor>& weigh
   }
 }
 
-/// Floats between two tokens of a warp's sums in shared memory: 16 rows and 4 more, which spreads a store over all banks.
-inline constexpr int sums_stride = strip_rows + 4;
+/// A warp's part of the groups [share.first, share.last), in rounds of as many groups as the thread block can stage
+/// tokens for. Called by every thread of the block; all have finished reading `shared` when it returns.
+template <int Tiles, bool RowMajor, class RowOf>
+__device__ __forceinline__ void multiply_share(const LaneWeights<RowMajor>& weights, const TokensArguments& a,
+                                               const RowOf& row_of, GroupRange share, int round_groups, int k_warp,
+                                               int k_warps, std::uint8_t* shared, int lane, float (&total)[Tiles][4]) {
+  constexpr int tokens_padded = Tiles * tokens_per_tile;
+  for (int first = share.first; first < share.last; first += round_groups) {
+    const int last = min(share.last, first + round_groups);
+    const GroupRange part = share_of(last - first, k_warp, k_warps);
+    const GroupRange range{first + part.first, first + part.last};
+    WeightGroup pipeline[groups_in_flight];
+    fill_pipeline(weights, range, pipeline);
 
+    // While the weights are on their way: the tokens, which the kernel before this one may have written.
+    wait_for_preceding_kernel();
+    const int first_block = first * blocks_per_group;
+    const int count = min(weights.blocks(), last * blocks_per_group) - first_block;
+    const int stride = shared_token_stride(count);
+    const SharedTokens tokens{shared, shared + tokens_padded * stride, stride, first_block};
+    const bool plain = stage_tokens<tokens_padded>(a, tokens, count, row_of);
+    add_groups<Tiles>(weights, tokens, plain, range, lane, pipeline, total);
+    __syncthreads();
+  }
+}
+
+/// Floats between two tokens of a share of k's sums, [tokens][rows]: 4 more than the rows spread a warp's store over
+/// all banks.
+[[nodiscard]] __host__ __device__ constexpr int sums_stride(int row_warps) { return row_warps * strip_rows + 4; }
+
+/// \param sums  of this warp's share of k, at its first row
 template <int Tiles>
-__device__ __forceinline__ void store_sums(float* of_warp, int lane, const float (&total)[Tiles][4]) {
+__device__ __forceinline__ void store_sums(float* sums, int stride, int lane, const float (&total)[Tiles][4]) {
   const int row = lane / 4;
 #pragma unroll
   for (int tile = 0; tile < Tiles; ++tile) {
-    float* const even = of_warp + (tile * tokens_per_tile + lane % 4 * 2) * sums_stride;
+    float* const even = sums + (tile * tokens_per_tile + lane % 4 * 2) * stride;
     even[row] = total[tile][0];
-    even[sums_stride + row] = total[tile][1];
+    even[stride + row] = total[tile][1];
     even[row + 8] = total[tile][2];
-    even[sums_stride + row + 8] = total[tile][3];
+    even[stride + row + 8] = total[tile][3];
   }
 }
 

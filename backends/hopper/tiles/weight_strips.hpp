@@ -12,7 +12,8 @@ inline constexpr int strip_rows = 16;
 /// Blocks of 32 k whose scales stand together.
 inline constexpr int blocks_per_group = 4;
 
-/// A block of 16 rows by 32 k in 512 bytes: lane 4 g + t of a warp reads 16 bytes, k = 8 t .. 8 t + 7 of rows g and g + 8.
+/// A block of 16 rows by 32 k in 512 bytes: lane 4 g + t of a warp reads 16 bytes, k = 8 t .. 8 t + 7 of rows g and g
+/// + 8.
 ///
 /// The matrix instruction gives a lane other k's than these (instructions.hpp). Inside a block their order does not
 /// matter as long as A and B agree, and with this one a lane's eight codes of a token stand together too.
