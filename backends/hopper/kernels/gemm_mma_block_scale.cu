@@ -9,7 +9,7 @@ namespace {
 /// row_warps strips of 16 rows of B, all m <= 8 Tiles tokens; k is shared out over k_warps warps of each block of the
 /// cluster.
 template <int Tiles, bool RowMajor>
-__global__ void __launch_bounds__(256, Tiles <= 4 ? 2 : 1) gemm_kernel(const __grid_constant__ GemmArguments x) {
+__global__ void __launch_bounds__(256, Tiles <= 2 ? 2 : 1) gemm_kernel(const __grid_constant__ GemmArguments x) {
   constexpr int tokens_padded = Tiles * tokens_per_tile;
   extern __shared__ __align__(128) std::uint8_t shared[];
   let_next_kernel_start();

@@ -20,10 +20,10 @@ struct GemmMmaBlockScale {
   using Policy = WorkSplit;
   // Many rows a block save reads of the tokens, many shares of k keep every SM busy.
   static constexpr Policy policies[] = {
-      {1, 8, 1},       {1, 4, 1},       {1, 8, 2},       {2, 4, 1},       {2, 4, 2},       {2, 2, 4},
-      {2, 4, 4},       {4, 2, 1},       {4, 2, 2},       {4, 2, 4},       {4, 2, 8},       {2, 3, 1},
-      {1, 8, 1, true}, {1, 4, 1, true}, {1, 8, 2, true}, {2, 4, 1, true}, {2, 4, 2, true}, {2, 2, 4, true},
-      {2, 4, 4, true}, {4, 2, 1, true}, {4, 2, 2, true}, {4, 2, 4, true}, {4, 2, 8, true}, {2, 3, 1, true}};
+      {1, 4, 1},       {1, 8, 2},       {2, 4, 1},       {2, 4, 2},       {2, 4, 4},       {4, 2, 1},
+      {4, 2, 2},       {4, 2, 4},       {4, 2, 8},       {8, 1, 2},       {8, 1, 4},       {8, 1, 8},
+      {1, 4, 1, true}, {1, 8, 2, true}, {2, 4, 1, true}, {2, 4, 2, true}, {2, 4, 4, true}, {4, 2, 1, true},
+      {4, 2, 2, true}, {4, 2, 4, true}, {4, 2, 8, true}, {8, 1, 2, true}, {8, 1, 4, true}, {8, 1, 8, true}};
   static constexpr Envelope envelope{.m_max = 64};
 
   static std::string name(const Policy& policy) { return split_name(policy); }
