@@ -11,6 +11,8 @@
 
 namespace millet::hopper {
 
+extern const std::string_view tuned_csv;
+
 namespace {
 
 cudaStream_t to_cuda(Stream stream) noexcept { return static_cast<cudaStream_t>(stream.handle); }
@@ -264,6 +266,7 @@ Backend backend() noexcept {
   b.measure_ceilings = measure_ceilings;
   b.gemm_kernels = gemm_kernels;
   b.grouped_kernels = grouped_kernels;
+  b.tuned_table = tuned_csv;
   return b;
 }
 

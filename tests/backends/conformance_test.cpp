@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "millet/backends/registry.hpp"
+#include "millet/dispatch/tuned_table.hpp"
 
 namespace millet::conformance {
 
@@ -46,6 +47,16 @@ TEST(Backends, HaveUniqueNamesAndKernelIdsOfTheirOwn) {
     EXPECT_FALSE(backend.gemm_kernels.empty() && backend.grouped_kernels.empty()) << backend.name << " has no kernels";
     for (const GemmKernel& kernel : backend.gemm_kernels) check_id(backend, kernel.id);
     for (const GroupedKernel& kernel : backend.grouped_kernels) check_id(backend, kernel.id);
+  }
+}
+
+// Also of those that cannot run here: a row that dispatch would leave out in silence is a mistake of this project.
+TEST(Backends, HaveTunedTablesWithoutABadRow) {
+  for (const Backend& backend : registered_backends()) {
+    if (backend.tuned_table.empty()) continue;
+    const auto table = TunedTable::parse(backend.tuned_table, backend.name, backend, /*strict=*/true);
+    ASSERT_TRUE(table) << table.error().message;
+    EXPECT_FALSE(table->rows().empty()) << backend.name;
   }
 }
 
