@@ -17,7 +17,8 @@ TEST(HopperStripValues, ALaneReadsEightCodesOfTwoRows) {
           const Index offset = (strip * 3 + block) * 512 + lane * 16 + byte;
           const Index row = strip * 16 + lane / 4 + (byte < 8 ? 0 : 8);
           const Index k = block * 32 + lane % 4 * 8 + byte % 8;
-          EXPECT_EQ(order(row, k), offset) << "strip " << strip << " block " << block << " lane " << lane << " byte " << byte;
+          EXPECT_EQ(order(row, k), offset)
+              << "strip " << strip << " block " << block << " lane " << lane << " byte " << byte;
         }
       }
     }
