@@ -66,7 +66,7 @@ __device__ __forceinline__ void multiply(const GroupedArguments& x, const LaneWe
     for (int share = 1; share < x.split.k_warps; ++share) sum += from[share * share_stride];
     const Index slot = gathered.slots[token];
     const Index column = first_strip * strip_rows + row;
-    if (x.slot_weights != nullptr) sum *= __ldg(x.slot_weights + slot);
+    if (x.slot_weights != nullptr) sum *= x.slot_weights[slot];
     if (column < x.b.n) store_element(x.c, slot, column, sum);
   }
 }

@@ -125,6 +125,9 @@ struct SharedTokens {
 
 /// Brings the tokens' codes and scales for blocks [first_block, first_block + count) into shared memory, with the whole
 /// thread block. Returns, after a barrier, whether every scale is plain.
+///
+/// Coherent loads (no __ldg): the preceding kernel may have written A while this one was already running, and the
+/// read-only path may not see that.
 /// \param row_of  (token) the row of A, or -1 for none: what stands in its place is multiplied and never stored
 template <int Tokens, class RowOf>
 __device__ __forceinline__ bool stage_tokens(const TokensArguments& a, const SharedTokens& to, int count,
@@ -143,7 +146,7 @@ __device__ __forceinline__ bool stage_tokens(const TokensArguments& a, const Sha
       if (aligned) {
         copy_async(values + at, from + at);
       } else {
-        for (int i = 0; i < 16; ++i) values[at + i] = __ldg(from + at + i);
+        for (int i = 0; i < 16; ++i) values[at + i] = from[at + i];
       }
     }
   }
@@ -152,7 +155,7 @@ __device__ __forceinline__ bool stage_tokens(const TokensArguments& a, const Sha
   for (int i = threadIdx.x; i < count * Tokens; i += blockDim.x) {
     const Index row = row_of(i % Tokens);
     if (row < 0) continue;
-    const std::uint32_t code = __ldg(a.scales + row * a.scale_stride + to.first_block + i / Tokens);
+    const std::uint32_t code = a.scales[row * a.scale_stride + to.first_block + i / Tokens];
     plain &= code - smallest_plain_scale <= largest_plain_scale - smallest_plain_scale;
     to.scales[i] = static_cast<std::uint8_t>(code);
   }
