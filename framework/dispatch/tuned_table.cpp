@@ -26,6 +26,8 @@ std::vector<std::string_view> split(std::string_view line) {
   }
 }
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
 // Reads the fields of a row in order and remembers the first complaint.
 class RowReader {
  public:
@@ -35,6 +37,8 @@ class RowReader {
   std::string text() {
     const std::string_view field = fields_[at_++];
     if (field.empty()) complain("is empty");
+    // A carriage return or NUL within a name would not read as the same name once written.
+    if (std::any_of(field.begin(), field.end(), is_control)) complain("holds a control character");
     return std::string(field);
   }
   Index integer(Index least) {
@@ -256,7 +260,7 @@ std::vector<const TunedRow*> TunedTable::nearest_m(const TunedKey& key) const {
 
 std::string to_csv(const TunedRow& row) {
   const auto plain = [](std::string text) {
-    for (char& c : text) c = c == ',' || c == '\n' || c == '\r' ? ' ' : c;
+    std::replace_if(text.begin(), text.end(), [](char c) { return c == ',' || is_control(c); }, ' ');
     return text;
   };
   return fmt::format("{},{},{},{},{},{},{},{},{},{},{:.3f},{:.2f},{},{:.3f},{},{},{},{}", plain(row.key.arch),

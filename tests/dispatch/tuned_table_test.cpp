@@ -144,6 +144,9 @@ TEST(TunedTable, SaysWhatIsWrongWithARow) {
   const std::vector<Case> cases{
       {row_with({{"arch", ""}}), "column arch: is empty"},
       {row_with({{"arch", "  "}}), "column arch: is empty"},
+      {row_with({{"arch", "sm\r_90a"}}), "column arch: holds a control character"},
+      {row_with({{"toolchain", std::string("gcc\0", 4) + "12"}}), "column toolchain: holds a control character"},
+      {row_with({{"date", "2026\x7F"}}), "column date: holds a control character"},
       {row_with({{"units", "0"}}), "column units: 0 is below 1"},
       {row_with({{"units", "many"}}), "column units: 'many' is not an integer"},
       {row_with({{"operation", "gemm"}}), "column operation: 'gemm' is neither dense nor grouped"},
