@@ -87,7 +87,7 @@ ExitCode print_doctor() {
 
   std::vector<std::string> problems = doubts(machine, 1);
   for (const std::string& name : backend_names()) {
-    const auto sessions = open_backends({name}, false);
+    const auto sessions = open_backends({name}, Purpose::results, false);
     if (!sessions) {
       add("backend " + name, sessions.error().message);
       continue;

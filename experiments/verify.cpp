@@ -256,7 +256,7 @@ Expected<ExitCode> verify(const VerifyArguments& arguments) {
   }
   auto kept = filtered(std::move(shapes), arguments.filter);
   if (!kept) return fail(std::move(kept));
-  const auto backends = open_backends(names, false);
+  const auto backends = open_backends(names, Purpose::results, false);
   if (!backends) return tl::unexpected(backends.error());
   if (!arguments.kernel.empty()) {
     std::vector<std::string> kernels;

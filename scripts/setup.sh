@@ -2,17 +2,21 @@
 # Installs what is missing to build millet (Debian 12), or says what is missing (elsewhere). Does nothing on a second run.
 #
 # usage: scripts/setup.sh [--with-tests]
-#   --with-tests   also what scripts/check.sh needs: clang (fuzz targets) and clang-format
+#   --with-tests   also what scripts/check.sh needs: clang (fuzz targets), clang-format, clang and HIP for gfx950,
+#                  Boost.Context
 set -euo pipefail
 
 usage="usage: scripts/setup.sh [--with-tests]"
 packages=(g++ cmake ninja-build git libeigen3-dev libgtest-dev libgmock-dev libbenchmark-dev libtrilinos-kokkos-dev
           libcli11-dev nlohmann-json3-dev libfmt-dev libexpected-dev)
 tools=(cmake ninja git)
+with_tests=false
 for argument in "$@"; do
   case $argument in
     --with-tests)
-      packages+=(clang-14 libclang-rt-14-dev clang-format-14)
+      with_tests=true
+      packages+=(clang-14 libclang-rt-14-dev clang-format-14
+                 clang-22 clang-tools-22 libclang-rt-22-dev lld-22 llvm-22 libamdhip64-dev libboost-context-dev)
       tools+=(clang-14 clang-format-14)
       ;;
     -h | --help)
@@ -61,6 +65,18 @@ install_debian_packages() {
   }
 }
 
+# Whether some clang++ here compiles and links device code for gfx950.
+compiles_for_gfx950() {
+  local compiler
+  for compiler in ${MILLET_GFX950_CXX:-amdclang++ /opt/rocm/bin/amdclang++ clang++-22 clang++ clang++-23 clang++-21}; do
+    if "$compiler" -x hip --offload-arch=gfx950 --cuda-device-only --no-gpu-bundle-output -nogpulib -c -o /dev/null - \
+        >/dev/null 2>&1 <<<'__attribute__((global)) void kernel() {}'; then
+      return 0
+    fi
+  done
+  return 1
+}
+
 # Prints what cannot be found by name, one a line. Kokkos is not asked for: CMake builds one where none is installed.
 missing_elsewhere() {
   local tool
@@ -81,14 +97,28 @@ foreach(package Eigen3 GTest benchmark CLI11 nlohmann_json fmt tl-expected)
     file(APPEND "${CMAKE_BINARY_DIR}/missing" "${package}\n")
   endif()
 endforeach()
+if(WITH_TESTS)
+  find_library(hip amdhip64 PATHS "$ENV{ROCM_PATH}/lib" /opt/rocm/lib)
+  find_path(hip_include hip/hip_runtime_api.h PATHS "$ENV{ROCM_PATH}/include" /opt/rocm/include)
+  if(NOT hip OR NOT hip_include)
+    file(APPEND "${CMAKE_BINARY_DIR}/missing" "HIP: libamdhip64 with hip/hip_runtime_api.h\n")
+  endif()
+  find_package(Boost QUIET COMPONENTS context)
+  if(NOT Boost_FOUND)
+    file(APPEND "${CMAKE_BINARY_DIR}/missing" "Boost.Context\n")
+  endif()
+endif()
 CMAKE
-    if ! cmake -G Ninja -S "$probe" -B "$probe/build" >"$probe/log" 2>&1; then
+    if ! cmake -G Ninja -S "$probe" -B "$probe/build" -DWITH_TESTS=$with_tests >"$probe/log" 2>&1; then
       cat "$probe/log" >&2
       echo "a CMake (3.25 or newer) and a C++ compiler that work together"
     elif [[ -e $probe/build/missing ]]; then
       cat "$probe/build/missing"
     fi
     rm -rf "$probe"
+  fi
+  if $with_tests && ! compiles_for_gfx950; then
+    echo "clang++ and lld for gfx950 (clang 21 or newer, with llvm-objdump and llvm-readelf)"
   fi
 }
 

@@ -113,7 +113,7 @@ void register_kernels(const Backend& backend, const ShapeCases& cases, const Sha
 
 Expected<void> register_kernel_benchmarks() {
   for (const Backend& backend : registered_backends()) {
-    if (!backend.available()) continue;
+    if (!backend.has_times || !backend.available()) continue;
     for (const std::string_view preset : {"seed-dense", "m3"}) {
       const auto all = cases_of_preset(preset);
       if (!all) return fail(all.error().code, "{}", all.error().message);

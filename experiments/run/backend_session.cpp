@@ -10,9 +10,13 @@ namespace millet {
 
 namespace {
 
-Expected<BackendSession> open_backend(const Backend& backend, bool strict) {
+Expected<BackendSession> open_backend(const Backend& backend, Purpose purpose, bool strict) {
   if (auto available = backend.available(); !available) {
     return fail(ErrorCode::unavailable, "backend '{}' cannot run here: {}", backend.name, available.error().message);
+  }
+  if (purpose == Purpose::times && !backend.has_times) {
+    return fail(ErrorCode::unavailable, "backend '{}' has no times; 'millet verify --backend {}' checks its results",
+                backend.name, backend.name);
   }
   BackendSession session;
   session.backend = &backend;
@@ -35,13 +39,14 @@ std::vector<std::string> backend_names() {
   return names;
 }
 
-Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names, bool strict) {
+Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names, Purpose purpose,
+                                                    bool strict) {
   std::vector<BackendSession> sessions;
   const bool all = names.empty() || std::find(names.begin(), names.end(), "all") != names.end();
   if (all) {
     std::string reasons;
     for (const Backend& backend : registered_backends()) {
-      auto session = open_backend(backend, strict);
+      auto session = open_backend(backend, purpose, strict);
       if (session) {
         sessions.push_back(*std::move(session));
       } else if (session.error().code == ErrorCode::unavailable) {
@@ -58,7 +63,7 @@ Expected<std::vector<BackendSession>> open_backends(const std::vector<std::strin
     const auto found = std::find_if(backends.begin(), backends.end(), [&](const Backend& b) { return b.name == name; });
     if (found == backends.end()) return tl::unexpected(unknown_name("backend", name, backend_names()));
     if (std::any_of(sessions.begin(), sessions.end(), [&](const auto& s) { return s.backend == &*found; })) continue;
-    auto session = open_backend(*found, strict);
+    auto session = open_backend(*found, purpose, strict);
     if (!session) return fail(std::move(session));
     sessions.push_back(*std::move(session));
   }

@@ -26,10 +26,14 @@ struct BackendSession {
 /// Names of all backends in this build.
 [[nodiscard]] std::vector<std::string> backend_names();
 
-/// The backends called `names`, or with "all" or nothing every one that can run here.
+/// What backends are opened for; an emulator gives results and no times.
+enum class Purpose { results, times };
+
+/// The backends called `names`, or with "all" or nothing every one that can run here and serves the purpose.
 /// \param strict  a bad row in a tuned table is fatal
-/// Errors: unknown_name with near names; unavailable, with the backend's reason, for a named one that cannot run here,
-/// and when none can; parse_error of a tuned table.
-[[nodiscard]] Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names, bool strict);
+/// Errors: unknown_name with near names; unavailable, with the reason, for a named one that cannot run here or has no
+/// times, and when none can; parse_error of a tuned table.
+[[nodiscard]] Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names,
+                                                                  Purpose purpose, bool strict);
 
 }  // namespace millet

@@ -49,7 +49,7 @@ Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool s
     }
   }
   if (backends.empty()) return baselines;
-  auto sessions = open_backends(backends, strict);
+  auto sessions = open_backends(backends, Purpose::times, strict);
   if (!sessions) return fail(std::move(sessions));
   baselines.backends = *std::move(sessions);
   return baselines;
@@ -408,7 +408,7 @@ Expected<void> print_reports(const RunOptions& options) {
 
 Expected<ExitCode> run_session(const RunOptions& options) {
   keep_freed_memory();
-  auto backends = open_backends(options.backends, options.strict);
+  auto backends = open_backends(options.backends, Purpose::times, options.strict);
   if (!backends) return fail(std::move(backends));
   for (const BackendSession& session : *backends) {
     for (const std::string& row : session.tuned.rejected()) fmt::print(stderr, "millet: skipped {}\n", row);

@@ -40,6 +40,9 @@ struct Backend {
   /// calls last microseconds.
   Index launches_per_sample;
 
+  /// Whether its times mean anything: false for an emulator, which prepare_batch and measure_ceilings may then refuse.
+  bool has_times = true;
+
   /// Measures the roofs of this device, in about the given time.
   Expected<Ceilings> (*measure_ceilings)(double seconds);
 

@@ -260,7 +260,8 @@ std::vector<const TunedRow*> TunedTable::nearest_m(const TunedKey& key) const {
 
 std::string to_csv(const TunedRow& row) {
   const auto plain = [](std::string text) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return c == ',' || is_control(c); }, ' ');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c == ',' || is_control(c); }, ' ');
     return text;
   };
   return fmt::format("{},{},{},{},{},{},{},{},{},{},{:.3f},{:.2f},{},{:.3f},{},{},{},{}", plain(row.key.arch),

@@ -232,7 +232,8 @@ Failures matches_golden_dots(const Backend& backend, const GemmKernel& kernel) {
 Failures quantizes_activations_like_the_framework(const Backend& backend, const GemmKernel& kernel) {
   Failures failures;
   Random random(17);
-  for (GemmProblem p : {GemmProblem{1, 33, 96}, GemmProblem{4, 20, 1024}, GemmProblem{33, 17, 160}}) {
+  for (GemmProblem p : {GemmProblem{1, 33, 96}, GemmProblem{4, 20, 1024}, GemmProblem{17, 5, 576},
+                        GemmProblem{33, 17, 160}, GemmProblem{64, 16, 352}}) {
     p.output = OutputType::f32;
     for (const ActivationFormat format : {ActivationFormat::bf16, ActivationFormat::f32}) {
       p.activation = format;
@@ -248,13 +249,16 @@ Failures quantizes_activations_like_the_framework(const Backend& backend, const 
       HostActivations quantized;
       quantized.mx = raw.mx;
       const MxMatrix<> b = random_matrix(Data::gaussian, p.n, p.k, random);
-      const auto got = run(backend, kernel, {p, &raw, &b});
       GemmProblem mx = p;
       mx.activation = ActivationFormat::mx;
-      const auto wanted = run(backend, kernel, {mx, &quantized, &b});
-      if (!got || !wanted) return {(got ? wanted : got).error().message};
-      if (std::memcmp(got->data(), wanted->data(), got->size() * sizeof(float)) != 0) {
-        failures.push_back(describe_case(p, kernel, 0) + ": differs from the same call with quantize_mx's operands");
+      for (int policy = 0; policy < kernel.policy_count; ++policy) {
+        const auto got = run(backend, kernel, {p, &raw, &b}, policy);
+        const auto wanted = run(backend, kernel, {mx, &quantized, &b}, policy);
+        if (!got || !wanted) return {(got ? wanted : got).error().message};
+        if (std::memcmp(got->data(), wanted->data(), got->size() * sizeof(float)) != 0) {
+          failures.push_back(describe_case(p, kernel, policy) +
+                             ": differs from the same call with quantize_mx's operands");
+        }
       }
     }
   }

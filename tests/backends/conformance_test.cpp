@@ -87,8 +87,9 @@ template <class P>
 void register_checks(const Backend& backend, std::span<const KernelFor<P>> kernels, std::span<const Check<P>> checks) {
   for (const KernelFor<P>& kernel : kernels) {
     for (const Check<P>& check : checks) {
+      // Two underscores for the dot, so that a filter can tell one backend from another whose name is longer.
       std::string suite = "Conformance_" + std::string(kernel.id);
-      for (char& c : suite) c = c == '.' ? '_' : c;
+      suite.replace(suite.find('.'), 1, "__");
       testing::RegisterTest(
           suite.c_str(), std::string(check.name).c_str(), nullptr, nullptr, __FILE__, __LINE__,
           [&backend, &kernel, &check]() -> testing::Test* { return new CheckTest<P>(backend, kernel, check); });

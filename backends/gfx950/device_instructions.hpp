@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/gfx950/instructions.hpp"
+
+// The instruction vocabulary as compiler builtins, for clang's amdgcn target without any ROCm header.
+// Cache bits: LLVM AMDGPU usage guide, "memory model gfx942" (gfx950 is the same): bit 0 sc0, bit 1 nt, bit 4 sc1.
+
+#define MILLET_GPU __device__ inline __attribute__((always_inline))
+
+namespace millet::gfx950 {
+
+MILLET_GPU int thread_id() { return static_cast<int>(__builtin_amdgcn_workitem_id_x()); }
+MILLET_GPU int lane_id() { return thread_id() % wave_lanes; }
+/// Scalar: the same for all lanes, and the compiler knows it.
+MILLET_GPU int wave_id() { return __builtin_amdgcn_readfirstlane(thread_id() / wave_lanes); }
+MILLET_GPU std::uint32_t group_id_x() { return __builtin_amdgcn_workgroup_id_x(); }
+MILLET_GPU std::uint32_t group_id_y() { return __builtin_amdgcn_workgroup_id_y(); }
+
+/// The first lane's value in a scalar register; call it only with a value that all lanes share.
+MILLET_GPU std::uint32_t uniform(std::uint32_t x) { return __builtin_amdgcn_readfirstlane(x); }
+MILLET_GPU std::uint64_t ballot(bool x) { return __builtin_amdgcn_ballot_w64(x); }
+
+/// Memory that loads reach by a 32-bit byte offset; what starts at or reaches beyond its end reads as zero, dword by
+/// dword.
+struct Buffer {
+  __amdgpu_buffer_rsrc_t resource;
+};
+/// \param bytes  at most largest_buffer. Both parameters must be the same for all lanes.
+MILLET_GPU Buffer make_buffer(const void* base, Index bytes) {
+  constexpr int raw_32_bit_data = 0x00027000;  // dword 3 of a gfx9 resource: untyped, out-of-range by byte offset
+  return {__builtin_amdgcn_make_buffer_rsrc(const_cast<void*>(base), 0, static_cast<int>(bytes), raw_32_bit_data)};
+}
+
+template <Cache C>
+inline constexpr int cache_bits = C == Cache::streaming ? 2
+                                  : C == Cache::device  ? 16
+                                                        : 0;
+
+template <Cache C = Cache::normal>
+MILLET_GPU Vec4u load_b128(const Buffer& from, std::uint32_t offset, std::uint32_t uniform_offset = 0) {
+  return __builtin_amdgcn_raw_buffer_load_b128(from.resource, static_cast<int>(offset),
+                                               static_cast<int>(uniform_offset), cache_bits<C>);
+}
+template <Cache C = Cache::normal>
+MILLET_GPU std::uint32_t load_b32(const Buffer& from, std::uint32_t offset, std::uint32_t uniform_offset = 0) {
+  return __builtin_amdgcn_raw_buffer_load_b32(from.resource, static_cast<int>(offset), static_cast<int>(uniform_offset),
+                                              cache_bits<C>);
+}
+template <Cache C = Cache::normal>
+MILLET_GPU std::uint32_t load_u8(const Buffer& from, std::uint32_t offset, std::uint32_t uniform_offset = 0) {
+  return __builtin_amdgcn_raw_buffer_load_b8(from.resource, static_cast<int>(offset), static_cast<int>(uniform_offset),
+                                             cache_bits<C>);
+}
+/// Outside the buffer nothing is stored.
+template <Cache C = Cache::normal>
+MILLET_GPU void store_b128(const Buffer& to, std::uint32_t offset, Vec4u value) {
+  __builtin_amdgcn_raw_buffer_store_b128(value, to.resource, static_cast<int>(offset), 0, cache_bits<C>);
+}
+
+/// Memory by its 64-bit address.
+template <class T>
+MILLET_GPU T load(const T* from) {
+  return *from;
+}
+template <class T>
+MILLET_GPU void store(T* to, T value) {
+  *to = value;
+}
+
+/// Adds one and returns what was there before: one operation for the whole device.
+MILLET_GPU std::uint32_t fetch_increment(std::uint32_t* at) {
+  return __hip_atomic_fetch_add(at, 1U, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+}
+/// A plain dword past the L2 of one die, as Cache::device.
+MILLET_GPU void store_device(std::uint32_t* to, std::uint32_t value) {
+  __hip_atomic_store(to, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+}
+
+/// Waits until this wave's loads have come and its stores have reached the point where the device sees them.
+MILLET_GPU void wait_for_memory() {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+  __builtin_amdgcn_s_waitcnt(0);
+  asm volatile("" ::: "memory");
+}
+
+/// All waves of the work-group; what was written to LDS before is seen after.
+MILLET_GPU void barrier() {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+  __builtin_amdgcn_s_barrier();
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+
+/// The compiler moves no instruction across: all loads above are issued before the first use below.
+MILLET_GPU void schedule_fence() { __builtin_amdgcn_sched_barrier(0); }
+
+/// What x depends on is computed before the next pin or fence, not put off to where x is used.
+MILLET_GPU void pin(Vec4f& x) { asm volatile("" : "+v"(x)); }
+
+/// x, from which the compiler computes addresses anew here instead of keeping them in registers around a loop.
+MILLET_GPU std::uint32_t not_hoisted(std::uint32_t x) {
+  asm volatile("" : "+s"(x));
+  return x;
+}
+
+/// Four bytes of the eight in high:low, starting at byte `shift` % 4.
+MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std::uint32_t shift) {
+  return __builtin_amdgcn_alignbyte(high, low, shift);
+}
+
+/// Lane `lane`'s x.
+MILLET_GPU std::uint32_t shuffle(std::uint32_t x, int lane) {
+  return static_cast<std::uint32_t>(__builtin_amdgcn_ds_bpermute(lane * 4, static_cast<int>(x)));
+}
+
+/// x * 2^exponent, in one rounding.
+MILLET_GPU float ldexp_f32(float x, int exponent) { return __builtin_ldexpf(x, exponent); }
+
+/// Four values rounded to the nearest e4m3 codes, ties to even, in the bytes of a dword; a above 464 would be NaN.
+MILLET_GPU std::uint32_t convert_e4m3(float a, float b, float c, float d) {
+  const int low = __builtin_amdgcn_cvt_pk_fp8_f32(a, b, 0, false);
+  return static_cast<std::uint32_t>(__builtin_amdgcn_cvt_pk_fp8_f32(c, d, low, true));
+}
+
+/// D = first * second^T + c over 128 k, each block of 32 k times its two scales, rows of the first operand being D's
+/// rows. A scale is byte `Byte` of its lane's dword: 0xFF is NaN, 0 is 2^-127. The scales must not be constants, which
+/// the compiler would fold into the unscaled instruction.
+template <int FirstByte, int SecondByte>
+MILLET_GPU Vec4f mfma_scale_16x16x128(Vec8u first, std::uint32_t first_scale, Vec8u second, std::uint32_t second_scale,
+                                      Vec4f c) {
+  constexpr int e4m3 = 0;
+  using Vec8i = int __attribute__((ext_vector_type(8)));
+  return __builtin_amdgcn_mfma_scale_f32_16x16x128_f8f6f4(
+      __builtin_bit_cast(Vec8i, first), __builtin_bit_cast(Vec8i, second), c, e4m3, e4m3, FirstByte,
+      static_cast<int>(first_scale), SecondByte, static_cast<int>(second_scale));
+}
+
+/// Memory of a work-group.
+template <class T>
+struct LdsArray {
+  T* data;
+  MILLET_GPU T read(int i) const { return data[i]; }
+  MILLET_GPU void write(int i, T value) const { data[i] = value; }
+};
+
+}  // namespace millet::gfx950
+
+/// Declares `name`, an LdsArray of `count` elements that the work-group shares, at the start of a kernel's body.
+#define MILLET_LDS(type, count, name)    \
+  __shared__ type name##_storage[count]; \
+  const ::millet::gfx950::LdsArray<type> name { name##_storage }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "millet/layout/mapping.hpp"
+
+// What the host hands to the kernels: plain structures, passed by value. The manifest describes them field by field.
+
+namespace millet::gfx950 {
+
+/// B [n, k] of one expert; the others follow at the given distances, in bytes. n and k below 2^26.
+struct WeightsArguments {
+  const std::uint8_t* values;
+  const std::uint8_t* scales;
+  Index expert_value_stride;
+  Index expert_scale_stride;
+  std::uint32_t n;
+  std::uint32_t k;
+  std::uint32_t strips;  ///< of 16 rows, that cover n
+  std::uint32_t steps;   ///< of 128 k, that cover k
+};
+
+/// A in e4m3 with e8m0 scales. Strides in bytes.
+struct TokensArguments {
+  const std::uint8_t* values;
+  const std::uint8_t* scales;
+  std::uint32_t rows;
+  std::uint32_t value_stride;
+  std::uint32_t scale_stride;
+  std::uint32_t value_bytes;  ///< of all rows, at most largest_buffer
+  std::uint32_t scale_bytes;
+};
+
+struct OutputArguments {
+  void* values;
+  Index row_stride;    ///< in elements
+  std::uint32_t bf16;  ///< 1: bf16, 0: f32
+};
+
+struct GemmArguments {
+  WeightsArguments b;
+  TokensArguments a;
+  OutputArguments c;
+  std::uint32_t k_waves_log2;  ///< 2^this waves of a work-group share a strip's k; the others have strips of their own
+  std::uint32_t splits;        ///< work-groups that share a strip's k
+  std::uint32_t* arrivals;     ///< with splits > 1: a counter for each row of work-groups, zero before and after
+  float* partial_sums;         ///< with splits > 1: [row of work-groups][split][quad][4]
+};
+
+/// Routing counts and ids fit 32 bits (make_grouped_problem sees to it).
+struct GroupedArguments {
+  WeightsArguments b;
+  TokensArguments a;
+  OutputArguments c;
+  std::int32_t experts;
+  std::int32_t slots;
+  std::uint32_t a_div;
+  std::int32_t block_m;
+  std::int32_t routing_blocks;
+  const std::int32_t* sorted_token_ids;
+  const std::int32_t* expert_ids;
+  const std::int32_t* num_tokens_post_padded;
+  const float* slot_weights;  ///< null: 1
+  std::uint32_t k_waves_log2;
+};
+
+}  // namespace millet::gfx950

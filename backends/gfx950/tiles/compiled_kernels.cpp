@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+
+#include "millet/backends/gfx950/tiles/instances.hpp"
+#include "millet/backends/gfx950/tiles/launch.hpp"
+
+namespace millet::gfx950 {
+
+namespace {
+
+#define MILLET_GEMM_ENTRY(tiles, waves, steps, row_major, bf16, symbol) \
+  CompiledKernel{#symbol, CodeObject::gemm_mfma_scale, waves * 64},
+#define MILLET_GEMM_ENTRIES(waves, steps) MILLET_GEMM_KERNELS_OF(MILLET_GEMM_ENTRY, waves, steps)
+#define MILLET_GROUPED_ENTRY(waves, steps, row_major, bf16, symbol) \
+  CompiledKernel{#symbol, CodeObject::grouped_gemm_mfma_scale, waves * 64},
+#define MILLET_GROUPED_ENTRIES(waves, steps) MILLET_GROUPED_KERNELS_OF(MILLET_GROUPED_ENTRY, waves, steps)
+
+constexpr std::array kernels{MILLET_GEMM_SHAPES(MILLET_GEMM_ENTRIES) MILLET_GROUPED_SHAPES(MILLET_GROUPED_ENTRIES)};
+
+}  // namespace
+
+std::span<const CompiledKernel> compiled_kernels() noexcept { return kernels; }
+
+}  // namespace millet::gfx950

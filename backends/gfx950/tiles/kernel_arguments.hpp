@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "millet/backends/gfx950/tiles/arguments.hpp"
+#include "millet/backends/gfx950/tiles/launch.hpp"
+#include "millet/backends/gfx950/tiles/weight_strips.hpp"
+#include "millet/dispatch/kernel.hpp"
+#include "millet/numeric/bf16.hpp"
+
+// From the framework's operands to the kernels' plain arguments, and what the policies cost.
+
+namespace millet::gfx950 {
+
+using StripWeights = WeightLayout<StripValues, ScaleMapping<StripScales>>;
+template <class Layout>
+inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
+
+/// A scaled MFMA adds 128 products to its accumulator. How many bits it keeps while doing so is not documented; f32 is
+/// what the emulator does, and a device has to confirm it.
+inline constexpr Accumulator mfma_accumulator = f32_accumulator;
+
+/// Offsets inside of a strip of 16 rows are 32-bit and stay below out_of_buffer.
+inline constexpr Index largest_extent = (Index{1} << 26) - 1;
+/// Work-groups along y of a grid.
+inline constexpr Index largest_grid_y = 65535;
+/// Bytes of all of A: rows are reached by 32-bit offsets from its start.
+inline constexpr Index largest_activations = Index{1} << 30;
+
+[[nodiscard]] constexpr Verdict supports_extents(Index n, Index k) noexcept {
+  if (n > largest_extent) return {"n outside the envelope"};
+  if (k > largest_extent) return {"k outside the envelope"};
+  return {};
+}
+
+template <class View>
+[[nodiscard]] WeightsArguments weights_arguments(const View& b, Index expert_value_stride,
+                                                 Index expert_scale_stride) noexcept {
+  return {reinterpret_cast<const std::uint8_t*>(b.values),
+          reinterpret_cast<const std::uint8_t*>(b.scales),
+          expert_value_stride,
+          expert_scale_stride,
+          static_cast<std::uint32_t>(b.rows()),
+          static_cast<std::uint32_t>(b.cols()),
+          static_cast<std::uint32_t>(tiles_to_cover(b.rows(), mfma_rows)),
+          static_cast<std::uint32_t>(steps_of(b.cols()))};
+}
+
+/// Errors: invalid_argument if a row stride puts rows of A beyond the reach of 32-bit offsets.
+[[nodiscard]] inline Expected<TokensArguments> tokens_arguments(std::string_view kernel, const Activations& a,
+                                                                Index rows, Index k) {
+  const Index element = a.format == ActivationFormat::bf16 ? Index{sizeof(BF16)} : Index{sizeof(E4M3)};
+  // Strides may be as long as check_operands allows, so that products are formed only where they cannot overflow.
+  const auto span = [rows](Index stride, Index row) {
+    return rows > 1 && stride > largest_activations / (rows - 1) ? largest_activations + 1 : (rows - 1) * stride + row;
+  };
+  const Index value_bytes = span(a.value_stride, k) * element;
+  const Index scale_bytes = a.scales == nullptr ? 0 : span(a.scale_stride, MxBlock::count(k));
+  if (value_bytes > largest_activations || scale_bytes > largest_activations) {
+    return fail(ErrorCode::invalid_argument,
+                "{}: {} rows of A, {} elements apart (their scales {}), reach over more than {} bytes; use a smaller "
+                "row stride or fewer rows",
+                kernel, rows, a.value_stride, a.scale_stride, largest_activations);
+  }
+  // The stride of a single row is never used.
+  const auto stride = [rows](Index x) { return rows > 1 ? static_cast<std::uint32_t>(x) : 0U; };
+  return TokensArguments{static_cast<const std::uint8_t*>(a.values),
+                         reinterpret_cast<const std::uint8_t*>(a.scales),
+                         static_cast<std::uint32_t>(rows),
+                         stride(a.value_stride * element),
+                         stride(a.scale_stride),
+                         static_cast<std::uint32_t>(value_bytes),
+                         static_cast<std::uint32_t>(scale_bytes)};
+}
+
+[[nodiscard]] inline OutputArguments output_arguments(const Output& c, OutputType type) noexcept {
+  return {c.values, c.row_stride, type == OutputType::bf16 ? 1U : 0U};
+}
+
+[[nodiscard]] constexpr std::uint32_t log2_of_power(int x) noexcept {
+  std::uint32_t log2 = 0;
+  while (x > 1) x /= 2, ++log2;
+  return log2;
+}
+
+/// Published limits of an MI355X, for the cost model: AMD's datasheet (8 TB/s, 256 compute units of 4 SIMDs with 512
+/// registers a lane). The latencies are guesses until a device has been measured.
+struct Machine {
+  static constexpr double read_bytes_per_second = 8e12;
+  static constexpr double cache_bytes_per_second = 16e12;  ///< of tokens, which every work-group reads again
+  static constexpr double launch_seconds = 2.0e-6;
+  static constexpr double load_round_seconds = 1.0e-6;
+  static constexpr double reduction_seconds = 0.5e-6;  ///< over the waves of a work-group
+  static constexpr double arrival_seconds = 1.5e-6;    ///< partial sums written, counted and read again
+  static constexpr int simds = 4;
+  static constexpr int registers = 512;
+};
+
+/// Registers of a lane that a wave takes, about: weights, the tokens held at once, sums and addresses.
+[[nodiscard]] constexpr int estimated_registers(int tiles, int steps, int token_registers) noexcept {
+  return 30 + 9 * steps + token_registers + 4 * tiles;
+}
+
+/// Seconds for `groups` equal work-groups of `waves` waves, each wave going `passes` times through `rounds` rounds of
+/// loads with `bytes_a_wave` of weights in flight.
+[[nodiscard]] inline double streaming_seconds(double groups, int waves, int registers, double passes, double rounds,
+                                              double bytes_a_wave, double weight_bytes, double compute_units) noexcept {
+  const double waves_a_simd = std::floor(static_cast<double>(Machine::registers) / registers);
+  const double groups_a_unit = std::max(1.0, std::floor(waves_a_simd * Machine::simds / waves));
+  const double generations = std::ceil(groups / (groups_a_unit * compute_units));
+  const double resident_waves = std::min(groups, groups_a_unit * compute_units) * waves;
+  const double in_flight = std::max(1.0, resident_waves * bytes_a_wave);
+  // By Little's law a load round trip moves what is in flight, unless the memory is slower than that.
+  const double rate = std::min(Machine::read_bytes_per_second, in_flight / Machine::load_round_seconds);
+  return std::max(generations * passes * rounds * Machine::load_round_seconds, weight_bytes / rate) +
+         0.5 * Machine::load_round_seconds;
+}
+
+}  // namespace millet::gfx950
