@@ -96,6 +96,12 @@ ExitCode print_doctor() {
     add("backend " + name,
         fmt::format("available: {}, {} unit{}, {}", session.device.architecture, session.device.compute_units,
                     session.device.compute_units == 1 ? "" : "s", session.device.runtime));
+    if (session.backend->probe != nullptr) {
+      const auto probed = session.backend->probe();
+      add("probe " + name, probed ? "each k takes the scale of its block; NaN and extreme scales as specified"
+                                  : probed.error().message);
+      if (!probed) problems.push_back(probed.error().message);
+    }
     add("tuned table " + name, describe_tuned(session));
     for (const std::string& row : session.tuned.rejected()) problems.push_back(row);
   }

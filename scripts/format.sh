@@ -15,7 +15,7 @@ case ${1-} in
     ;;
 esac
 
-mapfile -d '' -t files < <(git ls-files -z '*.hpp' '*.cpp' '*.cu')
+mapfile -d '' -t files < <(git ls-files -z '*.hpp' '*.cpp' '*.cu' '*.hip')
 if ((${#files[@]} == 0)); then
   echo "format: git lists no C++ file here" >&2
   exit 1

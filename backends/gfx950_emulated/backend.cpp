@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "millet/dispatch/backend.hpp"
+#include "millet/dispatch/probe_arithmetic.hpp"
 
 #include <array>
 #include <cstdlib>
@@ -88,6 +88,7 @@ Backend backend() noexcept {
   b.prepare_batch = prepare_batch;
   b.launches_per_sample = 1;
   b.measure_ceilings = measure_ceilings;
+  b.probe = [] { return probe_arithmetic(backend()); };
   b.has_times = false;
   b.gemm_kernels = gemm_kernels;
   b.grouped_kernels = grouped_kernels;

@@ -18,6 +18,9 @@ Expected<BackendSession> open_backend(const Backend& backend, Purpose purpose, b
     return fail(ErrorCode::unavailable, "backend '{}' has no times; 'millet verify --backend {}' checks its results",
                 backend.name, backend.name);
   }
+  if (purpose == Purpose::times && backend.probe != nullptr) {
+    if (auto probed = backend.probe(); !probed) return fail(std::move(probed));
+  }
   BackendSession session;
   session.backend = &backend;
   auto device = backend.device_info();

@@ -32,7 +32,8 @@ enum class Purpose { results, times };
 /// The backends called `names`, or with "all" or nothing every one that can run here and serves the purpose.
 /// \param strict  a bad row in a tuned table is fatal
 /// Errors: unknown_name with near names; unavailable, with the reason, for a named one that cannot run here or has no
-/// times, and when none can; parse_error of a tuned table.
+/// times, and when none can; incorrect_result of the probe of a device that is to be timed; parse_error of a tuned
+/// table.
 [[nodiscard]] Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names,
                                                                   Purpose purpose, bool strict);
 

@@ -40,6 +40,10 @@ struct Backend {
   /// calls last microseconds.
   Index launches_per_sample;
 
+  /// Null, or checks that the device computes what the kernels assume (probe_arithmetic): `millet doctor` shows the
+  /// outcome, and nothing is timed where it fails. Errors: incorrect_result, with what was found.
+  Expected<void> (*probe)() = nullptr;
+
   /// Whether its times mean anything: false for an emulator, which prepare_batch and measure_ceilings may then refuse.
   bool has_times = true;
 

@@ -11,6 +11,7 @@ function(write_good_tree)
   file(WRITE "${TREE}/reference/eigen_gemm.cpp" "#include <Eigen/Dense>\n#include \"millet/dispatch/select.hpp\"\n")
   file(WRITE "${TREE}/backends/portable/tiles/lanes.hpp" "#include <Kokkos_Core.hpp>\n")
   file(WRITE "${TREE}/backends/portable/kernels/gemv_team.hpp" "#include \"millet/backends/portable/tiles/lanes.hpp\"\n")
+  file(WRITE "${TREE}/backends/portable/kernels/gemv_team.hip" "#include \"millet/backends/portable/kernels/gemv_team_body.hpp\"\n")
   file(WRITE "${TREE}/backends/cpu/kernels/gemm_avx2.hpp" "#include \"millet/dispatch/select.hpp\"\n")
 endfunction()
 
@@ -57,6 +58,7 @@ expect_caught(backends/cpu/backend.cpp "#include \"millet/reference/eigen_gemm.h
 expect_caught(backends/cpu/backend.cpp "#include \"experiments/operands.hpp\"" "a backend includes")
 expect_caught(backends/cpu/backend.cpp "#include <Kokkos_Core.hpp>" "includes <Kokkos_Core.hpp>; only")
 expect_caught(backends/portable/kernels/gemm_team.hpp "#include \"gemv_team.hpp\"" "a kernel includes the kernel")
+expect_caught(backends/portable/kernels/gemm_team.hpp "#include \"millet/backends/portable/kernels/gemv_team_body.hpp\"" "a kernel includes the kernel")
 expect_caught(backends/portable/kernels/gemm_team.hpp "#include \"millet/backends/portable/kernels/gemv_team.hpp\"" "a kernel includes the kernel")
 
 file(REMOVE_RECURSE "${TREE}")
