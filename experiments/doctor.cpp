@@ -98,8 +98,8 @@ ExitCode print_doctor() {
                     session.device.compute_units == 1 ? "" : "s", session.device.runtime));
     if (session.backend->probe != nullptr) {
       const auto probed = session.backend->probe();
-      add("probe " + name, probed ? "each k takes the scale of its block; NaN and extreme scales as specified"
-                                  : probed.error().message);
+      add("probe " + name,
+          probed ? "each k takes the scale of its block; NaN and extreme scales as specified" : probed.error().message);
       if (!probed) problems.push_back(probed.error().message);
     }
     add("tuned table " + name, describe_tuned(session));

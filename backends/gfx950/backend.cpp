@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "millet/dispatch/probe_arithmetic.hpp"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <type_traits>
+#include <vector>
 
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/tiles/arguments.hpp"
 #include "millet/backends/gfx950/tiles/hip_module.hpp"
 
 namespace millet::gfx950 {
@@ -207,13 +211,66 @@ Expected<TimedBatch> prepare_batch(std::vector<Launch> launches, Replay replay, 
   });
 }
 
-Expected<Ceilings> measure_ceilings(double) {
-  return fail(ErrorCode::unsupported, "gfx950: ceilings are not measured: there is no kernel yet that only reads");
+/// The median of the launch's times, in seconds, for about `seconds`.
+Expected<double> median_seconds(const Launch& launch, double seconds) {
+  auto batch = prepare_batch({launch}, Replay::eager, Stream{});
+  if (!batch) return fail(std::move(batch));
+  std::vector<double> times;
+  double spent = 0.0;
+  while (times.size() < 8 || spent < seconds) {
+    auto time = (*batch)();
+    if (!time) return fail(std::move(time));
+    spent += *time;
+    times.push_back(*time);
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
 }
 
-// Best first: prepared weights before row-major ones.
-constexpr std::array gemm_kernels{describe<GemmMfmaScale<StripWeights, HipTarget>>(),
-                                  describe<GemmMfmaScale<RowMajorWeights, HipTarget>>()};
+Expected<Ceilings> measure_ceilings(double seconds) {
+  constexpr Index megabyte = Index{1} << 20;
+  constexpr Index memory_footprint = 4096 * megabyte;
+  constexpr Index cache_footprint = 128 * megabyte;  // of 256
+  constexpr std::uint32_t steps = 4096;
+  auto data = allocate(memory_footprint);
+  auto sink = allocate(256);
+  auto device = device_info();
+  if (!data) return fail(std::move(data));
+  if (!sink) return fail(std::move(sink));
+  if (!device) return fail(std::move(device));
+  auto* const to = static_cast<float*>(sink->data());
+  const auto read_rate = [&](Index bytes) -> Expected<double> {
+    const ReadArguments arguments{static_cast<const std::uint8_t*>(data->data()), bytes, to};
+    const KernelLaunch launch{find_compiled_kernel("read_streaming"), static_cast<std::uint32_t>(bytes / read_chunk), 1,
+                              &arguments, sizeof(arguments)};
+    const auto time = median_seconds([&](Stream stream) { return HipTarget::launch(launch, stream); }, seconds / 3);
+    if (!time) return time;
+    return static_cast<double>(bytes) / *time;
+  };
+  auto from_memory = read_rate(memory_footprint);
+  if (!from_memory) return fail(std::move(from_memory));
+  auto from_cache = read_rate(cache_footprint);
+  if (!from_cache) return fail(std::move(from_cache));
+
+  const PeakArguments arguments{steps, to};
+  const auto groups = static_cast<std::uint32_t>(2 * device->compute_units);
+  const KernelLaunch launch{find_compiled_kernel("mfma_peak"), groups, 1, &arguments, sizeof(arguments)};
+  const auto time = median_seconds([&](Stream stream) { return HipTarget::launch(launch, stream); }, seconds / 3);
+  if (!time) return fail(time.error().code, "{}", time.error().message);
+  constexpr double operations_a_mfma = 2.0 * 16 * 16 * 128;
+  const double waves = static_cast<double>(groups) * ceiling_threads / wave_lanes;
+  Ceilings ceilings;
+  ceilings.read_bytes_per_second = *from_memory;
+  ceilings.fma_flops_per_second = waves * mfma_chains * steps * operations_a_mfma / *time;
+  ceilings.read_by_level = {{cache_footprint, *from_cache}, {memory_footprint, *from_memory}};
+  ceilings.source = "measured in this run: read kernel over 4 GiB, e4m3 v_mfma_scale_f32_16x16x128_f8f6f4 in registers";
+  return ceilings;
+}
+
+// Best first: prepared weights before row-major ones, matrix instructions before vector ones.
+constexpr std::array gemm_kernels{
+    describe<GemmMfmaScale<StripWeights, HipTarget>>(), describe<GemmMfmaScale<RowMajorWeights, HipTarget>>(),
+    describe<GemvPackedFma<StripWeights, HipTarget>>(), describe<GemvPackedFma<RowMajorWeights, HipTarget>>()};
 constexpr std::array grouped_kernels{describe<GroupedGemmMfmaScale<StripWeights, HipTarget>>(),
                                      describe<GroupedGemmMfmaScale<RowMajorWeights, HipTarget>>()};
 

@@ -96,6 +96,8 @@ MILLET_GPU void schedule_fence() { __builtin_amdgcn_sched_barrier(0); }
 
 /// What x depends on is computed before the next pin or fence, not put off to where x is used.
 MILLET_GPU void pin(Vec4f& x) { asm volatile("" : "+v"(x)); }
+/// What depends on x is computed after this, not before a loop around it.
+MILLET_GPU void pin(Vec8u& x) { asm volatile("" : "+v"(x)); }
 
 /// x, from which the compiler computes addresses anew here instead of keeping them in registers around a loop.
 MILLET_GPU std::uint32_t not_hoisted(std::uint32_t x) {
@@ -121,6 +123,15 @@ MILLET_GPU std::uint32_t convert_e4m3(float a, float b, float c, float d) {
   const int low = __builtin_amdgcn_cvt_pk_fp8_f32(a, b, 0, false);
   return static_cast<std::uint32_t>(__builtin_amdgcn_cvt_pk_fp8_f32(c, d, low, true));
 }
+
+/// The values of e4m3 codes in bytes 0 and 1 of a dword, or in bytes 2 and 3; exact. \tparam Pair  0 or 1
+template <int Pair>
+MILLET_GPU Vec2f decode_e4m3(std::uint32_t codes) {
+  return __builtin_amdgcn_cvt_pk_f32_fp8(static_cast<int>(codes), Pair != 0);
+}
+
+/// a * b + c of both elements, each in one rounding.
+MILLET_GPU Vec2f packed_fma(Vec2f a, Vec2f b, Vec2f c) { return __builtin_elementwise_fma(a, b, c); }
 
 /// D = first * second^T + c over 128 k, each block of 32 k times its two scales, rows of the first operand being D's
 /// rows. A scale is byte `Byte` of its lane's dword: 0xFF is NaN, 0 is 2^-127. The scales must not be constants, which

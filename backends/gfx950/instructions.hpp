@@ -14,6 +14,7 @@ namespace millet::gfx950 {
 using Vec2u = std::uint32_t __attribute__((vector_size(8)));
 using Vec4u = std::uint32_t __attribute__((vector_size(16)));
 using Vec8u = std::uint32_t __attribute__((vector_size(32)));
+using Vec2f = float __attribute__((vector_size(8)));
 using Vec4f = float __attribute__((vector_size(16)));
 
 /// How a load or store treats the caches.

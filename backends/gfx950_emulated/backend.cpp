@@ -7,6 +7,7 @@
 
 #include "kernels.hpp"
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
 
 namespace millet::gfx950_emulated {
@@ -66,8 +67,11 @@ template <class Layout>
 using Gemm = gfx950::GemmMfmaScale<Layout, EmulatorTarget>;
 template <class Layout>
 using GroupedGemm = gfx950::GroupedGemmMfmaScale<Layout, EmulatorTarget>;
+template <class Layout>
+using Gemv = gfx950::GemvPackedFma<Layout, EmulatorTarget>;
 
-constexpr std::array gemm_kernels{describe<Gemm<gfx950::StripWeights>>(), describe<Gemm<RowMajorWeights>>()};
+constexpr std::array gemm_kernels{describe<Gemm<gfx950::StripWeights>>(), describe<Gemm<RowMajorWeights>>(),
+                                  describe<Gemv<gfx950::StripWeights>>(), describe<Gemv<RowMajorWeights>>()};
 constexpr std::array grouped_kernels{describe<GroupedGemm<gfx950::StripWeights>>(),
                                      describe<GroupedGemm<RowMajorWeights>>()};
 

@@ -134,6 +134,7 @@ MILLET_GPU void schedule_fence() {}
 
 /// Keep the device compiler from putting work off or computing addresses ahead; nothing here.
 MILLET_GPU void pin(Vec4f&) {}
+MILLET_GPU void pin(Vec8u&) {}
 MILLET_GPU std::uint32_t not_hoisted(std::uint32_t x) { return x; }
 
 /// Four bytes of the eight in high:low, starting at byte `shift` % 4.
@@ -155,6 +156,18 @@ MILLET_GPU std::uint32_t convert_e4m3(float a, float b, float c, float d) {
   std::uint32_t codes = 0;
   for (const float x : {d, c, b, a}) codes = codes << 8 | E4M3::round(x, 0, Overflow::to_nan).bits;
   return codes;
+}
+
+/// The values of e4m3 codes in bytes 0 and 1 of a dword, or in bytes 2 and 3; exact. \tparam Pair  0 or 1
+template <int Pair>
+MILLET_GPU Vec2f decode_e4m3(std::uint32_t codes) {
+  static_assert(Pair == 0 || Pair == 1);
+  return Vec2f{e4m3_table.value[codes >> 16 * Pair & 0xFF], e4m3_table.value[codes >> (16 * Pair + 8) & 0xFF]};
+}
+
+/// a * b + c of both elements, each in one rounding.
+MILLET_GPU Vec2f packed_fma(Vec2f a, Vec2f b, Vec2f c) {
+  return Vec2f{std::fma(+a[0], +b[0], +c[0]), std::fma(+a[1], +b[1], +c[1])};
 }
 
 /// D = first * second^T + c over 128 k, each block of 32 k times its two scales, rows of the first operand being D's

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -131,13 +133,13 @@ int selected_byte(const std::string& mfma, int operand) {
   return bit("op_sel") + 2 * bit("op_sel_hi");
 }
 
-class CodeObject : public testing::TestWithParam<Promise> {
+class CompiledCode : public testing::TestWithParam<Promise> {
  protected:
   [[nodiscard]] const Metadata& facts() const { return metadata().at(GetParam().symbol); }
   [[nodiscard]] const std::vector<std::string>& lines() const { return code().at(GetParam().symbol); }
 };
 
-TEST_P(CodeObject, KeepsEverythingInRegisters) {
+TEST_P(CompiledCode, KeepsEverythingInRegisters) {
   EXPECT_EQ(facts().at("vgpr_spill_count"), 0);
   EXPECT_EQ(facts().at("sgpr_spill_count"), 0);
   EXPECT_EQ(facts().at("private_segment_fixed_size"), 0);
@@ -146,7 +148,7 @@ TEST_P(CodeObject, KeepsEverythingInRegisters) {
   EXPECT_THAT(lines_with(lines(), "flat_"), IsEmpty());
 }
 
-TEST_P(CodeObject, FitsOnAComputeUnit) {
+TEST_P(CompiledCode, FitsOnAComputeUnit) {
   // 512 registers a lane of a SIMD, shared by the waves of a work-group that run on it; 160 KB of LDS.
   const int waves_a_simd = (GetParam().waves + 3) / 4;
   EXPECT_LE(facts().at("vgpr_count"), 512 / waves_a_simd);
@@ -154,13 +156,13 @@ TEST_P(CodeObject, FitsOnAComputeUnit) {
   EXPECT_LE(facts().at("group_segment_fixed_size"), 160 * 1024);
 }
 
-TEST_P(CodeObject, TakesTheArgumentsThatTheHostPasses) {
+TEST_P(CompiledCode, TakesTheArgumentsThatTheHostPasses) {
   EXPECT_EQ(facts().at("kernarg_segment_size"), static_cast<long>(GetParam().argument_bytes));
   EXPECT_EQ(facts().at("max_flat_workgroup_size"), GetParam().waves * 64);
   EXPECT_EQ(facts().at("wavefront_size"), 64);
 }
 
-TEST_P(CodeObject, IssuesOneScaledMfmaForEachTileAndStep) {
+TEST_P(CompiledCode, IssuesOneScaledMfmaForEachTileAndStep) {
   const auto mfma = lines_with(lines(), "v_mfma");
   std::size_t expected = 0;
   for (const int tiles : GetParam().tiles) expected += 2 * static_cast<std::size_t>(tiles * GetParam().steps);
@@ -173,7 +175,7 @@ TEST_P(CodeObject, IssuesOneScaledMfmaForEachTileAndStep) {
   }
 }
 
-TEST_P(CodeObject, SelectsTheScaleByteOfEachStep) {
+TEST_P(CompiledCode, SelectsTheScaleByteOfEachStep) {
   std::vector<int> expected;
   for (int copy = 0; copy < 2; ++copy) {
     for (const int tiles : GetParam().tiles) {
@@ -196,13 +198,13 @@ TEST_P(CodeObject, SelectsTheScaleByteOfEachStep) {
   EXPECT_THAT(token_bytes, Each(0));
 }
 
-TEST_P(CodeObject, ReadsWeightsSixteenBytesALaneAndPastTheCaches) {
+TEST_P(CompiledCode, ReadsWeightsSixteenBytesALaneAndPastTheCaches) {
   const auto streaming = lines_with(lines(), " nt");
   for (const std::string& line : streaming) EXPECT_TRUE(line.starts_with("buffer_load_dwordx4 ")) << line;
   EXPECT_GE(streaming.size(), static_cast<std::size_t>(2 * GetParam().steps));
 }
 
-TEST_P(CodeObject, IssuesAllWeightLoadsOfAWaveBeforeItMultiplies) {
+TEST_P(CompiledCode, IssuesAllWeightLoadsOfAWaveBeforeItMultiplies) {
   // From each block of weight loads to the first multiplication after it: 2 Steps loads, no wait for vector memory.
   int loads = 0;
   bool waited = false;
@@ -223,12 +225,12 @@ TEST_P(CodeObject, IssuesAllWeightLoadsOfAWaveBeforeItMultiplies) {
   EXPECT_GE(blocks, 1);
 }
 
-TEST_P(CodeObject, WritesBackNoCache) {
+TEST_P(CompiledCode, WritesBackNoCache) {
   EXPECT_THAT(lines_with(lines(), "buffer_wbl2"), IsEmpty());
   EXPECT_THAT(lines_with(lines(), "buffer_inv"), IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Gfx950, CodeObject, testing::ValuesIn(promises()),
+INSTANTIATE_TEST_SUITE_P(Gfx950, CompiledCode, testing::ValuesIn(promises()),
                          [](const auto& tested) { return tested.param.symbol; });
 
 TEST(CodeObjects, HoldTheKernelsThatTheHostNamesAndNoOther) {
@@ -237,6 +239,32 @@ TEST(CodeObjects, HoldTheKernelsThatTheHostNamesAndNoOther) {
   std::vector<std::string> found;
   for (const auto& [symbol, facts] : metadata()) found.push_back(symbol);
   EXPECT_THAT(found, testing::UnorderedElementsAreArray(named));
+}
+
+TEST(Manifest, NamesEveryKernelWithItsArguments) {
+  const auto manifest = nlohmann::json::parse(read("manifest.json"));
+  std::set<std::string> named;
+  for (const auto& kernel : manifest.at("kernels")) {
+    const auto symbol = kernel.at("symbol").get<std::string>();
+    named.insert(symbol);
+    const Metadata& facts = metadata().at(symbol);
+    const auto& arguments = manifest.at("arguments").at(kernel.at("arguments").get<std::string>());
+    EXPECT_EQ(arguments.at("bytes"), facts.at("kernarg_segment_size")) << symbol;
+    EXPECT_EQ(kernel.at("work_group").at(0), facts.at("max_flat_workgroup_size")) << symbol;
+  }
+  for (const CompiledKernel& kernel : compiled_kernels()) {
+    if (kernel.code_object == CodeObject::ceilings) continue;
+    EXPECT_TRUE(named.contains(std::string(kernel.symbol))) << kernel.symbol << " belongs to no policy";
+  }
+  for (const auto& [name, arguments] : manifest.at("arguments").items()) {
+    std::size_t end = 0;  // fields in order, without overlap, up to the padding at the end
+    for (const auto& field : arguments.at("fields")) {
+      EXPECT_GE(field.at("offset"), end) << name << ' ' << field.at("name");
+      const auto type = field.at("type").get<std::string>();
+      end = field.at("offset").get<std::size_t>() + (type == "pointer" || type == "i64" ? 8 : 4);
+    }
+    EXPECT_LE(arguments.at("bytes").get<std::size_t>() - end, 4U) << name;
+  }
 }
 
 }  // namespace

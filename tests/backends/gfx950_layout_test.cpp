@@ -6,6 +6,7 @@
 #include <set>
 
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
 
 namespace millet::gfx950 {
@@ -82,6 +83,8 @@ struct AnyTarget {
   static constexpr std::string_view gemm_row_major_id = "any.gemm_mfma_scale_row_major";
   static constexpr std::string_view grouped_gemm_id = "any.grouped_gemm_mfma_scale";
   static constexpr std::string_view grouped_gemm_row_major_id = "any.grouped_gemm_mfma_scale_row_major";
+  static constexpr std::string_view gemv_id = "any.gemv_packed_fma";
+  static constexpr std::string_view gemv_row_major_id = "any.gemv_packed_fma_row_major";
   static Expected<void> launch(const KernelLaunch&, Stream) { return {}; }
 };
 
@@ -111,6 +114,17 @@ void every_policy_has_a_compiled_kernel(std::string_view layout) {
       ASSERT_GE(at, 0) << Grouped::name(policy);
       EXPECT_EQ(kernels[static_cast<std::size_t>(at)].symbol,
                 fmt::format("grouped_gemm_mfma_scale{}{}_w{}_s{}", layout, suffix, policy.waves, policy.steps));
+    }
+  }
+  using Gemv = GemvPackedFma<Layout, AnyTarget>;
+  for (const GemvPolicy& policy : Gemv::policies) {
+    EXPECT_EQ(policy.waves % policy.k_waves, 0);
+    for (const auto& [m, tokens] : {std::pair(1, 1), std::pair(2, 2), std::pair(3, 4), std::pair(16, 4)}) {
+      const int at = Gemv::compiled_kernel({.m = m, .n = 16, .k = 128}, policy);
+      ASSERT_GE(at, 0) << Gemv::name(policy);
+      EXPECT_EQ(kernels[static_cast<std::size_t>(at)].symbol,
+                fmt::format("gemv_packed_fma{}_t{}_w{}_s{}", layout, tokens, policy.waves, policy.steps));
+      EXPECT_EQ(kernels[static_cast<std::size_t>(at)].threads, policy.waves * 64);
     }
   }
 }

@@ -6,7 +6,8 @@
 
 #include <cmath>
 
-#include "millet/backends/gfx950_emulated/emulator.hpp"
+#include "millet/backends/gfx950/tiles/arguments.hpp"
+#include "millet/backends/gfx950_emulated/kernels.hpp"
 #include "millet/dispatch/probe_arithmetic.hpp"
 
 namespace millet::gfx950_emulated {
@@ -83,6 +84,24 @@ TEST(Probe, FindsScalesAndCodesThatAreNotAsSpecified) {
     ASSERT_FALSE(probed) << static_cast<int>(made);
     EXPECT_THAT(probed.error().message, HasSubstr("scale 255 must give NaN")) << static_cast<int>(made);
   }
+}
+
+// What the rates of a device are computed from.
+TEST(Ceilings, TheReadKernelReadsEachByteOnceAndThePeakKernelMultipliesAsOftenAsItSays) {
+  constexpr Index bytes = 2 * gfx950::read_chunk + 4096;  // a partial chunk at the end
+  const auto data = backend().allocate(bytes);
+  const auto sink = backend().allocate(4);
+  ASSERT_TRUE(data && sink);
+  auto* const to = static_cast<float*>(sink->data());
+  const gfx950::ReadArguments read{static_cast<const std::uint8_t*>(data->data()), bytes, to};
+  auto done = run_kernel({gfx950::find_compiled_kernel("read_streaming"), 3, 1, &read, sizeof(read)}, 1);
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(last_counts().bytes_loaded_streaming, static_cast<std::uint64_t>(bytes));
+  EXPECT_EQ(*to, 0.0F);
+  const gfx950::PeakArguments peak{5, to};
+  done = run_kernel({gfx950::find_compiled_kernel("mfma_peak"), 2, 1, &peak, sizeof(peak)}, 1);
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(last_counts().wave_mfma, 2U * 4 * gfx950::mfma_chains * 5);
 }
 
 }  // namespace

@@ -59,10 +59,13 @@ struct GemmMfmaScale {
     const auto steps = static_cast<double>(steps_of(p.k));
     const double passes = std::ceil(steps / (shares * policy.steps));
     const double busy = std::min(1.0, steps / (shares * policy.steps));
-    const double tokens =
-        static_cast<double>(tiles_to_cover(p.n, mfma_rows)) * activation_bytes(p.activation, p.m, p.k);
+    const auto strips = static_cast<double>(tiles_to_cover(p.n, mfma_rows));
+    const double tokens = strips * activation_bytes(p.activation, p.m, p.k);
+    const double waves = static_cast<double>(groups(p, policy) * policy.splits) * policy.waves;
+    // Counted in the compiled code: of a wave, and of a step of 128 k.
+    const double instructions = waves * (90 + 25 * tiles) + strips * steps * (4 + (bf16 ? 180 : 8) * tiles);
     return Machine::launch_seconds + Machine::reduction_seconds + (policy.splits > 1 ? Machine::arrival_seconds : 0.0) +
-           tokens / Machine::cache_bytes_per_second +
+           tokens / Machine::cache_bytes_per_second + issue_seconds(instructions, device) +
            streaming_seconds(static_cast<double>(groups(p, policy) * policy.splits), policy.waves,
                              estimated_registers(tiles, policy.steps, token_registers(tiles, policy.steps, bf16)),
                              passes, rounds, busy * policy.steps * static_cast<double>(strip_step_bytes),

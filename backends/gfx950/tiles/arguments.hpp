@@ -65,4 +65,22 @@ struct GroupedArguments {
   std::uint32_t k_waves_log2;
 };
 
+/// Threads of a work-group of the kernels that measure ceilings.
+inline constexpr int ceiling_threads = 256;
+/// Bytes that a work-group of read_streaming reads.
+inline constexpr std::uint32_t read_chunk = 256 * 1024;
+/// Independent multiplications of a wave of mfma_peak.
+inline constexpr int mfma_chains = 8;
+
+struct ReadArguments {
+  const std::uint8_t* from;
+  Index bytes;
+  float* sink;  ///< 4 bytes, written only if the data were all ones
+};
+
+struct PeakArguments {
+  std::uint32_t steps;
+  float* sink;
+};
+
 }  // namespace millet::gfx950

@@ -10,6 +10,7 @@
 /// X(waves, steps)
 #define MILLET_GEMM_SHAPES(X) X(4, 2) X(4, 3) X(4, 4) X(8, 2) X(8, 3) X(8, 4) X(8, 6) X(8, 8)
 #define MILLET_GROUPED_SHAPES(X) X(4, 1) X(4, 2) X(8, 3) X(8, 6)
+#define MILLET_GEMV_SHAPES(X) X(8, 2) X(8, 3) X(8, 4) X(8, 6) X(8, 8)
 
 /// X(tiles, waves, steps, row_major, bf16, symbol). Tiles of 16 tokens: 1, 2 or 4. bf16: activations that the kernel
 /// quantizes, else e4m3 with e8m0 scales.
@@ -31,3 +32,13 @@
   X(waves, steps, true, false, grouped_gemm_mfma_scale_row_major_w##waves##_s##steps) \
   X(waves, steps, true, true, grouped_gemm_mfma_scale_row_major_bf16_w##waves##_s##steps)
 #define MILLET_GROUPED_KERNELS_A_LAYOUT 2
+
+/// X(tokens, waves, steps, row_major, symbol). Tokens that go through the weights at once: 1, 2 or 4.
+#define MILLET_GEMV_KERNELS_OF(X, waves, steps)               \
+  MILLET_GEMV_TOKENS(X, waves, steps, false, gemv_packed_fma) \
+  MILLET_GEMV_TOKENS(X, waves, steps, true, gemv_packed_fma_row_major)
+#define MILLET_GEMV_TOKENS(X, waves, steps, row_major, name)   \
+  X(1, waves, steps, row_major, name##_t1_w##waves##_s##steps) \
+  X(2, waves, steps, row_major, name##_t2_w##waves##_s##steps) \
+  X(4, waves, steps, row_major, name##_t4_w##waves##_s##steps)
+#define MILLET_GEMV_KERNELS_A_LAYOUT 3

@@ -15,8 +15,9 @@
 namespace millet::gfx950 {
 
 /// The code object in which a kernel is.
-enum class CodeObject { gemm_mfma_scale, grouped_gemm_mfma_scale };
-inline constexpr std::string_view code_object_names[] = {"gemm_mfma_scale", "grouped_gemm_mfma_scale"};
+enum class CodeObject { gemm_mfma_scale, grouped_gemm_mfma_scale, gemv_packed_fma, ceilings };
+inline constexpr std::string_view code_object_names[] = {"gemm_mfma_scale", "grouped_gemm_mfma_scale",
+                                                         "gemv_packed_fma", "ceilings"};
 
 /// One compiled kernel: a template with all its parameters chosen.
 struct CompiledKernel {
@@ -27,6 +28,9 @@ struct CompiledKernel {
 
 /// All of them; a launch names one by its index here.
 [[nodiscard]] std::span<const CompiledKernel> compiled_kernels() noexcept;
+
+/// The index of the kernel of that name; -1 if there is none.
+[[nodiscard]] int find_compiled_kernel(std::string_view symbol) noexcept;
 
 /// One launch. A kernel has a single parameter, a struct passed by value.
 struct KernelLaunch {

@@ -64,6 +64,9 @@ struct StripBuffers<false> {
       return alignment == 4 ? loaded[step / 4] : align_bytes(loaded[step / 4 + 1], loaded[step / 4], first_byte);
     }
     static constexpr int selected(int step) { return step % 4; }
+
+    /// Keeps the compiler from shifting, and so from waiting for the weights, before all loads are issued.
+    MILLET_GPU void settle() { first_byte = not_hoisted(first_byte); }
   };
 
   /// All that the wave multiplies in `Steps` steps from `first_step`: 16-byte loads, 1 KB a wave. What lies beyond k is
@@ -110,6 +113,7 @@ struct StripBuffers<true> {
     std::uint32_t loaded[Steps];
     MILLET_GPU std::uint32_t word(int step) const { return loaded[step]; }
     static constexpr int selected(int) { return 0; }
+    MILLET_GPU void settle() {}
   };
 
   /// As above; scales come a byte a lane, since a checkpoint's rows of scales need not be aligned.
@@ -301,6 +305,7 @@ MILLET_GPU void multiply_steps(const StripBuffers<RowMajor>& b, const TokenRows<
     typename TokenRows<Tiles, Bf16>::Loaded tokens[count][Tiles];
     a.template load<Tail>(first_step, from, tokens);
     schedule_fence();
+    if constexpr (from == 0) weight_scales.settle();
     for_each_index<count>([&](auto step) {
       for_each_index<Tiles>([&](auto tile) {
         constexpr int byte = StripBuffers<RowMajor>::template Scales<Steps>::selected(from + step);

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "conformance.hpp"
+#include "millet/backends/gfx950/tiles/launch.hpp"
+#include "millet/dispatch/kernel_instance.hpp"
+#include "millet/reference/error_bound.hpp"
+#include "operand_data.hpp"
+#include "target.hpp"
+
+namespace millet::gfx950_emulated {
+Backend backend() noexcept;
+}
+
+namespace millet::gfx950_isa {
+namespace {
+
+using conformance::Data;
+using conformance::Failures;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// ---- The interpreter itself, on code written here ----
+
+/// A kernel of one wave, four bytes an instruction. A branch's line ends with its target, " -> 0x1c".
+Expected<Program> assemble(const std::vector<std::string>& lines, int lds_bytes = 0) {
+  std::string text = "0000000000000000 <k>:\n";
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const std::size_t target = lines[i].find(" -> ");  // s_branch -> 0x10
+    const std::string comment = target == std::string::npos ? "" : fmt::format(" <k+{}>", lines[i].substr(target + 4));
+    text += fmt::format("\t{} // {:012X}: 00000000{}\n", lines[i].substr(0, target), 4 * i, comment);
+  }
+  return Program::parse(
+      text, fmt::format("  - .agpr_count: 0\n    .group_segment_fixed_size: {}\n    .kernarg_segment_size: 8\n"
+                        "    .max_flat_workgroup_size: 64\n    .name: k\n    .vgpr_count: 64\n",
+                        lds_bytes));
+}
+
+struct Memory {
+  std::vector<std::uint32_t> data;
+  explicit Memory(std::size_t count, std::uint32_t value = 0) : data(count, value) {
+    register_memory(data.data(), static_cast<Index>(count * sizeof(std::uint32_t)));
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory() { unregister_memory(data.data()); }
+};
+
+/// Runs a kernel whose argument is the memory's address; its fault, or nothing.
+std::string fault_of(const std::vector<std::string>& lines, Memory& memory, std::uint32_t groups = 1) {
+  const auto code = assemble(lines, 1024);
+  if (!code) return code.error().message;
+  const std::uint32_t* const argument = memory.data.data();
+  const auto done = run({&*code, code->find("k"), groups, 1, 64, &argument, sizeof(argument)}, 3);
+  return done ? "" : done.error().message;
+}
+std::string fault_of(const std::vector<std::string>& lines) {
+  Memory memory(64);
+  return fault_of(lines, memory);
+}
+
+TEST(Interpreter, StoresWhatItComputes) {
+  Memory memory(64);
+  EXPECT_EQ(fault_of({"s_load_dwordx2 s[4:5], s[0:1], 0x0", "v_lshlrev_b32_e32 v1, 2, v0", "v_mov_b32_e32 v2, 0",
+                      "v_cmp_gt_u32_e32 vcc, 60, v0", "s_waitcnt lgkmcnt(0)", "s_and_saveexec_b64 s[6:7], vcc",
+                      "s_cbranch_execz 2 -> 0x24", "v_mad_u64_u32 v[2:3], s[8:9], v0, 3, v[4:5]", "s_nop 0",
+                      "s_or_b64 exec, exec, s[6:7]", "global_store_dword v1, v0, s[4:5]", "s_endpgm"},
+                     memory),
+            "");
+  for (std::uint32_t lane = 0; lane < 64; ++lane) EXPECT_EQ(memory.data[lane], lane);
+  EXPECT_EQ(last_counts().of(InstructionClass::valu), 4U);
+  EXPECT_EQ(last_counts().of(InstructionClass::vector_store), 1U);
+  EXPECT_EQ(last_counts().total(), 12U);
+}
+
+TEST(Interpreter, CatchesARegisterWhoseLoadIsOutstanding) {
+  const std::vector<std::string> load{"s_load_dwordx2 s[4:5], s[0:1], 0x0", "v_lshlrev_b32_e32 v1, 2, v0",
+                                      "s_waitcnt lgkmcnt(0)", "global_load_dword v2, v1, s[4:5]",
+                                      "global_load_dword v3, v1, s[4:5]"};
+  const auto with = [&](std::vector<std::string> rest) {
+    rest.insert(rest.begin(), load.begin(), load.end());
+    rest.emplace_back("s_endpgm");
+    return fault_of(rest);
+  };
+  EXPECT_THAT(with({"v_add_u32_e32 v4, v2, v0"}), AllOf(HasSubstr("v2 while a load"), HasSubstr("v_add_u32_e32 v4")));
+  EXPECT_THAT(with({"v_mov_b32_e32 v2, 0"}), HasSubstr("v2 while a load"));
+  EXPECT_THAT(with({"s_waitcnt vmcnt(2)", "v_add_u32_e32 v4, v2, v0"}), HasSubstr("v2 while a load"));
+  EXPECT_EQ(with({"s_waitcnt vmcnt(1)", "v_add_u32_e32 v4, v2, v0"}), "");
+  EXPECT_EQ(last_counts().load_rounds, 1);
+  EXPECT_THAT(with({"s_waitcnt vmcnt(1)", "v_add_u32_e32 v4, v3, v0"}), HasSubstr("v3 while a load"));
+  EXPECT_EQ(with({"s_waitcnt vmcnt(1)", "global_load_dword v5, v1, s[4:5]"}), "");
+  EXPECT_EQ(last_counts().load_rounds, 2);
+  EXPECT_THAT(fault_of({"s_load_dword s4, s[0:1], 0x0", "s_add_i32 s5, s4, 1", "s_endpgm"}),
+              HasSubstr("s4 while a load"));
+  // Scalar loads come in any order.
+  EXPECT_THAT(fault_of({"s_load_dword s4, s[0:1], 0x0", "s_load_dword s6, s[0:1], 0x4", "s_waitcnt lgkmcnt(1)",
+                        "s_add_i32 s5, s4, 1", "s_endpgm"}),
+              HasSubstr("s4 while a load"));
+}
+
+TEST(Interpreter, CatchesValuesThatNothingDefined) {
+  EXPECT_THAT(fault_of({"s_add_i32 s5, s9, 1", "s_endpgm"}), HasSubstr("s9, which nothing has defined"));
+  EXPECT_THAT(fault_of({"v_add_u32_e32 v1, v2, v0", "v_cmp_gt_u32_e32 vcc, 60, v1", "s_endpgm"}),
+              HasSubstr("not defined"));
+  EXPECT_EQ(fault_of({"v_add_u32_e32 v1, v2, v0", "s_endpgm"}), "");
+  EXPECT_THAT(fault_of({"v_readfirstlane_b32 s4, v1", "s_endpgm"}), HasSubstr("not defined"));
+  EXPECT_THAT(fault_of({"s_cbranch_scc0 1 -> 0x4", "s_endpgm"}), HasSubstr("SCC"));
+}
+
+TEST(Interpreter, CatchesMemoryOutsideOfAllocations) {
+  EXPECT_THAT(fault_of({"s_load_dword s4, s[0:1], 0x8", "s_endpgm"}), HasSubstr("no allocation"));
+  EXPECT_THAT(
+      fault_of({"v_mov_b32_e32 v1, 0", "v_mov_b32_e32 v2, 0", "global_store_dword v[1:2], v0, off", "s_endpgm"}),
+      HasSubstr("no allocation"));
+}
+
+TEST(Interpreter, CatchesLdsMistakes) {
+  EXPECT_THAT(fault_of({"v_mov_b32_e32 v1, 0", "ds_read_b32 v2, v1", "s_endpgm"}), HasSubstr("nobody wrote"));
+  EXPECT_THAT(fault_of({"v_mov_b32_e32 v1, 0", "ds_write_b32 v1, v0 offset:1024", "s_endpgm"}), HasSubstr("of 1024"));
+  EXPECT_THAT(fault_of({"v_mov_b32_e32 v1, 0", "ds_write_b32 v1, v0", "s_barrier", "s_endpgm"}),
+              HasSubstr("outstanding"));
+}
+
+TEST(Interpreter, CatchesStoresThatAnotherDieWouldNotSee) {
+  const auto kernel = [](const char* load_modifier, const char* store_modifier) {
+    return std::vector<std::string>{"s_load_dwordx2 s[4:5], s[0:1], 0x0",
+                                    "v_mov_b32_e32 v1, 0",
+                                    "s_waitcnt lgkmcnt(0)",
+                                    fmt::format("global_load_dword v2, v1, s[4:5] {}", load_modifier),
+                                    "s_waitcnt vmcnt(0)",
+                                    fmt::format("global_store_dword v1, v1, s[4:5] {}", store_modifier),
+                                    "s_endpgm"};
+  };
+  Memory memory(1);
+  EXPECT_EQ(fault_of(kernel("sc1", "sc1"), memory, 4), "");
+  EXPECT_THAT(fault_of(kernel("", "sc1"), memory, 4), HasSubstr("the load does not go past L2"));
+  EXPECT_THAT(fault_of(kernel("sc1", ""), memory, 4), HasSubstr("the store does not go past L2"));
+}
+
+TEST(Interpreter, RefusesWhatItDoesNotKnow) {
+  const auto message = [](const std::string& line) {
+    const auto code = assemble({line});
+    return code ? std::string() : code.error().message;
+  };
+  EXPECT_THAT(message("v_frobnicate_b32 v0, v1"), AllOf(HasSubstr("v_frobnicate_b32"), HasSubstr("line 2")));
+  EXPECT_THAT(message("v_add_u32_e32 v0, v1, x4"), HasSubstr("operand 'x4'"));
+  EXPECT_THAT(message("v_add_u32_e64 v0, v1, v2 clamp"), HasSubstr("modifier 'clamp'"));
+  EXPECT_THAT(message("v_add_u32_e64 v0, v1, -v2"), HasSubstr("operand '-v2'"));
+  EXPECT_THAT(message("s_branch 4 -> 0x40"), HasSubstr("branch target"));
+  EXPECT_THAT(message("v_mfma_scale_f32_16x16x128_f8f6f4 v[0:3], v[4:11], v[12:19], v[0:3], v20, v21 cbsz:1"),
+              HasSubstr("cbsz:1"));
+}
+
+// ---- The code objects ----
+
+/// Runs a kernel and returns C as f32; C is filled with NaN first.
+template <class P>
+Expected<std::vector<float>> run_on(const Backend& backend, const KernelFor<P>& kernel, const HostOperands<P>& host,
+                                    int policy) {
+  auto instance = KernelInstance<P>::create(backend, kernel, policy, host);
+  if (!instance) return fail(std::move(instance));
+  if (auto filled = instance->fill_output(std::byte{0xFF}); !filled) return fail(std::move(filled));
+  if (auto launched = instance->run(Stream{}); !launched) return fail(std::move(launched));
+  return instance->output();
+}
+
+/// The compiled code and the emulated source must agree in every bit; NaN is NaN.
+template <class P>
+void compare_with_emulator(const HostOperands<P>& host, int policy_stride = 1, int first_policy = 0) {
+  const Backend isa = backend();
+  const Backend emulated = gfx950_emulated::backend();
+  const auto kernels = isa.kernels<P>();
+  const auto emulated_kernels = emulated.kernels<P>();
+  for (std::size_t at = 0; at < kernels.size(); ++at) {
+    if (!kernels[at].supports(host.problem)) continue;
+    for (int policy = first_policy; policy < kernels[at].policy_count; policy += policy_stride) {
+      SCOPED_TRACE(fmt::format("{} {} '{}'", kernels[at].id, to_string(host.problem), kernels[at].policy_name(policy)));
+      const auto got = run_on(isa, kernels[at], host, policy);
+      const auto expected = run_on(emulated, emulated_kernels[at], host, policy);
+      ASSERT_TRUE(got) << got.error().message;
+      ASSERT_TRUE(expected) << expected.error().message;
+      ASSERT_EQ(got->size(), expected->size());
+      std::size_t different = 0;
+      for (std::size_t i = 0; i < got->size(); ++i) {
+        const float a = (*got)[i];
+        const float b = (*expected)[i];
+        if (std::isnan(a) && std::isnan(b)) continue;
+        different += std::bit_cast<std::uint32_t>(a) != std::bit_cast<std::uint32_t>(b) ? 1U : 0U;
+      }
+      EXPECT_EQ(different, 0U) << "of " << got->size();
+    }
+  }
+}
+
+void check_gemm(Index m, Index n, Index k, OutputType output, ActivationFormat format, Data data, bool special = false,
+                int policy_stride = 1, int first_policy = 0) {
+  conformance::Random random(static_cast<std::uint64_t>(m * 1000003 + n * 1009 + k));
+  HostActivations a = conformance::random_activations(format, data, m, k, random);
+  MxMatrix<> b = conformance::random_matrix(data, n, k, random);
+  if (special) {  // NaN and zero scales, NaN codes: each in a place of its own
+    b.scales()[random() % b.scales().size()] = E8M0{255};
+    b.scales()[random() % b.scales().size()] = E8M0{0};
+    b.scales()[random() % b.scales().size()] = E8M0{254};
+    b.values()[random() % b.values().size()] = E4M3{0x7F};
+    if (format == ActivationFormat::mx) {
+      a.mx.scales()[random() % a.mx.scales().size()] = E8M0{255};
+      a.mx.scales()[random() % a.mx.scales().size()] = E8M0{0};
+    } else if (format == ActivationFormat::bf16) {
+      a.bf16[random() % a.bf16.size()] = BF16{0x7F80};
+      a.bf16[random() % a.bf16.size()] = BF16{0x7FC1};
+    }
+  }
+  const GemmProblem p{.m = m, .n = n, .k = k, .activation = format, .output = output};
+  compare_with_emulator<GemmProblem>({p, &a, &b}, policy_stride, first_policy);
+}
+
+constexpr ActivationFormat formats[] = {ActivationFormat::mx, ActivationFormat::bf16};
+
+class CodeObject : public testing::TestWithParam<ActivationFormat> {};
+INSTANTIATE_TEST_SUITE_P(Activations, CodeObject, testing::ValuesIn(formats),
+                         [](const auto& x) { return std::string(to_string(x.param)); });
+
+TEST_P(CodeObject, DenseEqualsTheEmulatedSource) {
+  for (const Index m : {1, 5, 16, 17, 33, 64})
+    for (const Index k : {96, 160, 576}) check_gemm(m, 37, k, OutputType::f32, GetParam(), Data::gaussian);
+}
+TEST_P(CodeObject, DenseEqualsTheEmulatedSourceInBf16AndAtOtherExtents) {
+  check_gemm(15, 37, 160, OutputType::bf16, GetParam(), Data::gaussian);
+  check_gemm(33, 64, 256, OutputType::bf16, GetParam(), Data::gaussian);
+  check_gemm(2, 130, 96, OutputType::f32, GetParam(), Data::wide_scales);
+  check_gemm(18, 17, 3072, OutputType::f32, GetParam(), Data::wide_scales);
+  check_gemm(1, 16, 8192, OutputType::f32, GetParam(), Data::gaussian);
+}
+TEST_P(CodeObject, DenseEqualsTheEmulatedSourceWithSpecialCodes) {
+  for (const Index m : {1, 17, 40}) check_gemm(m, 40, 576, OutputType::f32, GetParam(), Data::all_codes, true);
+}
+
+void check_grouped(Index experts, Index tokens, Index top_k, Index n, Index k, Index block_m, bool up, bool weighted,
+                   OutputType output, ActivationFormat format) {
+  conformance::Random random(static_cast<std::uint64_t>(tokens * 1009 + n * 31 + k));
+  const auto ids = conformance::random_topk_ids(tokens, top_k, experts, random);
+  const auto routing = build_routing(ids, experts, block_m);
+  ASSERT_TRUE(routing);
+  const auto p = make_grouped_problem({.experts = experts,
+                                       .slots = tokens * top_k,
+                                       .n = n,
+                                       .k = k,
+                                       .a_div = up ? top_k : 1,
+                                       .block_m = block_m,
+                                       .padded_slots = static_cast<Index>(routing->sorted_token_ids.size()),
+                                       .weighted = weighted,
+                                       .activation = format,
+                                       .output = output});
+  ASSERT_TRUE(p);
+  const HostActivations a = conformance::random_activations(format, Data::gaussian, p->a_rows(), k, random);
+  std::vector<MxMatrix<>> b;
+  for (Index expert = 0; expert < experts; ++expert)
+    b.push_back(conformance::random_matrix(Data::gaussian, n, k, random));
+  std::vector<float> slot_weights;
+  for (Index slot = 0; weighted && slot < p->slots; ++slot)
+    slot_weights.push_back(0.1F + 0.001F * static_cast<float>(random() % 900));
+  compare_with_emulator<GroupedProblem>({*p, &a, &b, &*routing, &slot_weights});
+}
+
+TEST_P(CodeObject, GroupedEqualsTheEmulatedSource) {
+  for (const OutputType output : {OutputType::f32, OutputType::bf16}) {
+    check_grouped(8, 3, 2, 37, 96, 16, true, false, output, GetParam());
+    check_grouped(8, 3, 2, 37, 160, 16, false, true, output, GetParam());
+  }
+  check_grouped(4, 40, 2, 19, 576, 16, true, false, OutputType::f32, GetParam());
+  check_grouped(2, 150, 1, 18, 64, 16, false, false, OutputType::f32, GetParam());
+  check_grouped(3, 70, 3, 16, 96, 64, true, true, OutputType::f32, GetParam());
+  check_grouped(16, 8, 2, 24, 576, 4, false, true, OutputType::f32, GetParam());
+  check_grouped(4, 4, 2, 40, 3072, 16, true, true, OutputType::f32, GetParam());
+}
+
+// In one test, so that it does not depend on which others ran.
+TEST(CodeObjects, EveryKernelRuns) {
+  for (const ActivationFormat format : formats) {
+    for (const Index m : {1, 2, 3, 17, 33}) check_gemm(m, 16, 96, OutputType::f32, format, Data::gaussian);
+    check_grouped(2, 2, 1, 16, 96, 16, false, false, OutputType::f32, format);
+  }
+  const auto kernels = gfx950::compiled_kernels();
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    if (kernels[i].code_object == gfx950::CodeObject::ceilings) continue;  // they compute nothing
+    EXPECT_TRUE(launched_kernels()[i]) << kernels[i].symbol << " was never launched";
+  }
+}
+
+TEST(CodeObjects, NeitherSpillNorUseScratch) {
+  for (const auto code_object : {gfx950::CodeObject::gemm_mfma_scale, gfx950::CodeObject::grouped_gemm_mfma_scale}) {
+    const auto& code = program(code_object);
+    ASSERT_TRUE(code) << code.error().message;
+    for (const Kernel& kernel : code->kernels()) {
+      EXPECT_EQ(kernel.spills, 0) << kernel.symbol;
+      EXPECT_EQ(kernel.scratch_bytes, 0) << kernel.symbol;
+    }
+  }
+}
+
+/// Checks of the conformance suite that take little time and that a comparison with the emulator does not replace.
+template <class P>
+void run_checks(std::span<const KernelFor<P>> kernels, std::span<const conformance::Check<P>> checks,
+                std::initializer_list<std::string_view> names) {
+  static const Backend isa = backend();
+  for (const KernelFor<P>& kernel : kernels) {
+    for (const auto& check : checks) {
+      if (std::find(names.begin(), names.end(), check.name) == names.end()) continue;
+      const Failures failures = check.run(isa, kernel);
+      for (std::size_t i = 0; i < std::min<std::size_t>(failures.size(), 3); ++i)
+        ADD_FAILURE() << kernel.id << " " << check.name << ": " << failures[i];
+    }
+  }
+}
+TEST(CodeObjects, DenseConforms) {
+  run_checks<GemmProblem>(backend().gemm_kernels, conformance::gemm_checks(),
+                          {"PropagatesNan", "MatchesGoldenDots", "StaysWithinItsOperands", "RefusesMisuse",
+                           "LeavesItsWorkspaceUsable", "CombinesExtremeScales"});
+}
+TEST(CodeObjects, GroupedConforms) {
+  run_checks<GroupedProblem>(backend().grouped_kernels, conformance::grouped_checks(),
+                             {"FollowsUnevenRouting", "SkipsBadIds", "PropagatesNan", "RefusesMisuse"});
+}
+
+}  // namespace
+}  // namespace millet::gfx950_isa
