@@ -205,20 +205,27 @@ TEST_P(CompiledCode, ReadsWeightsSixteenBytesALaneAndPastTheCaches) {
 }
 
 TEST_P(CompiledCode, IssuesAllWeightLoadsOfAWaveBeforeItMultiplies) {
-  // From each block of weight loads to the first multiplication after it: 2 Steps loads, no wait for vector memory.
-  int loads = 0;
+  // From each block of weight loads to the first multiplication after it: 2 Steps loads, and no wait for any of them.
+  const std::regex count(R"(vmcnt\((\d+)\))");
+  std::smatch match;
+  int weights = 0;
+  int outstanding = 0;  // vector memory instructions since the block's first
   bool waited = false;
   int blocks = 0;
   for (const std::string& line : lines()) {
-    if (line.find(" nt") != std::string::npos) {
-      if (loads == 0) waited = false;
-      EXPECT_FALSE(waited) << line << " stands behind a wait for earlier loads";
-      ++loads;
-    } else if (line.starts_with("s_waitcnt") && line.find("vmcnt") != std::string::npos) {
-      waited = loads > 0;
-    } else if (line.starts_with("v_mfma") && loads > 0) {
-      EXPECT_EQ(loads % (2 * GetParam().steps), 0) << line;
-      loads = 0;
+    const bool weight = line.find(" nt") != std::string::npos;
+    if (weight) {
+      if (weights == 0) outstanding = 0, waited = false;
+      EXPECT_FALSE(waited) << line << " stands behind a wait for earlier weights";
+      ++weights;
+    }
+    if (line.starts_with("buffer_") || line.starts_with("global_")) ++outstanding;
+    if (weights == 0) continue;
+    if (line.starts_with("s_waitcnt") && std::regex_search(line, match, count)) {
+      waited = waited || std::stoi(match[1]) < outstanding;
+    } else if (line.starts_with("v_mfma")) {
+      EXPECT_EQ(weights % (2 * GetParam().steps), 0) << line;
+      weights = 0;
       ++blocks;
     }
   }
