@@ -179,8 +179,13 @@ std::span<const Backend> registered_backends() noexcept {
       device.architecture = "test_1a";
       return device;
     };
+    Backend timeless = loops("timeless", plain_gemm, {});
+    timeless.has_times = false;
+    timeless.measure_ceilings = [](double) -> Expected<Ceilings> {
+      return fail(ErrorCode::unsupported, "timeless: nobody may ask for this");
+    };
     return std::array{loops("plain", plain_gemm, plain_grouped), loops("faulty", faulty_gemm, {}),
-                      loops("stray", {}, stray_grouped), elsewhere, absent};
+                      loops("stray", {}, stray_grouped), elsewhere, timeless, absent};
   }();
   return backends;
 }

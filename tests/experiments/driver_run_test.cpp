@@ -74,6 +74,12 @@ TEST_F(Driver, ABackendThatIsAskedForMustRun) {
   EXPECT_EQ(backends, (std::set<std::string>{"plain", "faulty", "stray", "elsewhere"}));
 }
 
+TEST_F(Driver, ABackendWithoutTimesIsVerifiedAndNotTimed) {
+  expect_refusal(run("--backend timeless"), 5, {"'timeless' has no times", "millet verify --backend timeless"});
+  const Outcome verified = millet("verify --backend timeless --quiet --m 1,3");
+  EXPECT_EQ(verified.code, 0) << verified.err;
+}
+
 TEST_F(Driver, AnIncorrectKernelGetsNoTime) {
   const Outcome outcome = millet("run --shapes two.csv --filter up --budget 60s --out out --backend faulty,plain");
   EXPECT_EQ(outcome.code, 4) << outcome.err;
