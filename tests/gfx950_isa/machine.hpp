@@ -11,15 +11,13 @@
 
 // Executes decoded gfx950 code on the host, wave by wave, and faults on what the device would leave to chance:
 //
-// - a register that is read or written while a load to it is outstanding, that is, before an s_waitcnt has retired the
-// load.
-//   Vector memory operations retire in order, LDS operations too, scalar loads only all together;
-// - a value that nothing has defined, where it matters: in an address, a condition, stored data, an operand of an MFMA.
-//   Arithmetic passes it on, lane by lane, since compiled code computes halves of registers that it never uses;
-// - memory outside of every allocation, LDS out of bounds, LDS races, LDS that nobody wrote, LDS writes that a barrier
-// does
-//   not wait for;
-// - memory that one work-group stores and another loads in the same launch, unless both go past the L2 of a die (sc1).
+// - A register that is read or written while a load to it is outstanding, before an s_waitcnt has retired the load.
+//   Vector memory operations retire in order, LDS operations too, scalar loads only all together.
+// - A value that nothing has defined, where it matters: in an address, a condition, stored data, an operand of an MFMA.
+//   Arithmetic passes it on, lane by lane, since compiled code computes halves of registers that it never uses.
+// - Memory outside of every allocation, LDS out of bounds, LDS races, LDS that nobody wrote, LDS writes that a barrier
+//   does not wait for.
+// - Memory that one work-group stores and another loads in the same launch, unless both go past the L2 of a die (sc1).
 //
 // Stores take effect when they are waited for, or at the wave's end. Not modelled: time, caches, and the wait states
 // between instructions that the hardware does not interlock (s_nop).
