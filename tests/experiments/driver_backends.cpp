@@ -184,8 +184,12 @@ std::span<const Backend> registered_backends() noexcept {
     timeless.measure_ceilings = [](double) -> Expected<Ceilings> {
       return fail(ErrorCode::unsupported, "timeless: nobody may ask for this");
     };
-    return std::array{loops("plain", plain_gemm, plain_grouped), loops("faulty", faulty_gemm, {}),
-                      loops("stray", {}, stray_grouped), elsewhere, timeless, absent};
+    return std::array{loops("plain", plain_gemm, plain_grouped),
+                      loops("faulty", faulty_gemm, {}),
+                      loops("stray", {}, stray_grouped),
+                      elsewhere,
+                      timeless,
+                      absent};
   }();
   return backends;
 }

@@ -15,81 +15,55 @@
 namespace millet::gfx950_isa {
 
 // Mnemonics that are implemented, without the suffixes _e32, _e64 and _sdwa.
-#define MILLET_GFX950_SCALAR_OPERATIONS(X)                                                                             \
-  X(s_mov_b32)                                                                                                         \
-  X(s_mov_b64)                                                                                                         \
-  X(s_movk_i32)                                                                                                        \
-  X(s_not_b32)                                                                                                         \
-  X(s_not_b64) X(s_brev_b32) X(s_bcnt1_i32_b32) X(s_bcnt1_i32_b64) X(s_ff1_i32_b32) X(s_ff1_i32_b64) X(s_abs_i32)      \
-      X(s_and_saveexec_b64) X(s_andn2_saveexec_b64) X(s_or_saveexec_b64) X(s_add_u32) X(s_addc_u32) X(s_sub_u32)       \
-          X(s_subb_u32) X(s_add_i32) X(s_sub_i32) X(s_addk_i32) X(s_mulk_i32) X(s_mul_i32) X(s_mul_hi_u32)             \
-              X(s_mul_hi_i32) X(s_min_u32) X(s_max_u32) X(s_min_i32) X(s_max_i32) X(s_and_b32) X(s_and_b64)            \
-                  X(s_or_b32) X(s_or_b64) X(s_xor_b32) X(s_xor_b64) X(s_andn2_b32) X(s_andn2_b64) X(s_orn2_b32)        \
-                      X(s_orn2_b64) X(s_nor_b64) X(s_nand_b64) X(s_lshl_b32) X(s_lshl_b64) X(s_lshr_b32) X(s_lshr_b64) \
-                          X(s_ashr_i32) X(s_ashr_i64) X(s_bfm_b32) X(s_bfe_u32) X(s_bfe_i32) X(s_lshl1_add_u32)        \
-                              X(s_lshl2_add_u32) X(s_lshl3_add_u32) X(s_lshl4_add_u32) X(s_cselect_b32)                \
-                                  X(s_cselect_b64) X(s_bitcmp0_b32) X(s_bitcmp1_b32) X(s_cmp_eq_u32) X(s_cmp_lg_u32)   \
-                                      X(s_cmp_gt_u32) X(s_cmp_ge_u32) X(s_cmp_lt_u32) X(s_cmp_le_u32) X(s_cmp_eq_i32)  \
-                                          X(s_cmp_lg_i32) X(s_cmp_gt_i32) X(s_cmp_ge_i32) X(s_cmp_lt_i32)              \
-                                              X(s_cmp_le_i32) X(s_cmp_eq_u64) X(s_cmp_lg_u64) X(s_cmpk_gt_u32)
-#define MILLET_GFX950_SCALAR_LOADS(X) \
+// clang-format off: lists that it would rewrap each time
+#define MILLET_GFX950_SCALAR_OPERATIONS(X)                                                                         \
+  X(s_mov_b32) X(s_mov_b64) X(s_movk_i32) X(s_not_b32) X(s_not_b64) X(s_brev_b32) X(s_bcnt1_i32_b32)               \
+  X(s_bcnt1_i32_b64) X(s_ff1_i32_b32) X(s_ff1_i32_b64) X(s_abs_i32) X(s_and_saveexec_b64)                          \
+  X(s_andn2_saveexec_b64) X(s_or_saveexec_b64) X(s_add_u32) X(s_addc_u32) X(s_sub_u32) X(s_subb_u32)               \
+  X(s_add_i32) X(s_sub_i32) X(s_addk_i32) X(s_mulk_i32) X(s_mul_i32) X(s_mul_hi_u32) X(s_mul_hi_i32)               \
+  X(s_min_u32) X(s_max_u32) X(s_min_i32) X(s_max_i32) X(s_and_b32) X(s_and_b64) X(s_or_b32) X(s_or_b64)            \
+  X(s_xor_b32) X(s_xor_b64) X(s_andn2_b32) X(s_andn2_b64) X(s_orn2_b32) X(s_orn2_b64) X(s_nor_b64)                 \
+  X(s_nand_b64) X(s_lshl_b32) X(s_lshl_b64) X(s_lshr_b32) X(s_lshr_b64) X(s_ashr_i32) X(s_ashr_i64)                \
+  X(s_bfm_b32) X(s_bfe_u32) X(s_bfe_i32) X(s_lshl1_add_u32) X(s_lshl2_add_u32) X(s_lshl3_add_u32)                  \
+  X(s_lshl4_add_u32) X(s_cselect_b32) X(s_cselect_b64) X(s_bitcmp0_b32) X(s_bitcmp1_b32) X(s_cmp_eq_u32)           \
+  X(s_cmp_lg_u32) X(s_cmp_gt_u32) X(s_cmp_ge_u32) X(s_cmp_lt_u32) X(s_cmp_le_u32) X(s_cmp_eq_i32)                  \
+  X(s_cmp_lg_i32) X(s_cmp_gt_i32) X(s_cmp_ge_i32) X(s_cmp_lt_i32) X(s_cmp_le_i32) X(s_cmp_eq_u64)                  \
+  X(s_cmp_lg_u64) X(s_cmpk_gt_u32)
+#define MILLET_GFX950_SCALAR_LOADS(X)                                                                              \
   X(s_load_dword) X(s_load_dwordx2) X(s_load_dwordx4) X(s_load_dwordx8) X(s_load_dwordx16)
-#define MILLET_GFX950_CONTROL_OPERATIONS(X)                                                                           \
-  X(s_nop)                                                                                                            \
-  X(s_setprio)                                                                                                        \
-  X(s_sleep)                                                                                                          \
-  X(s_barrier)                                                                                                        \
-  X(s_endpgm) X(s_branch) X(s_cbranch_scc0) X(s_cbranch_scc1) X(s_cbranch_vccz) X(s_cbranch_vccnz) X(s_cbranch_execz) \
-      X(s_cbranch_execnz)
-#define MILLET_GFX950_VECTOR_OPERATIONS(X)                                                                             \
-  X(v_nop)                                                                                                             \
-  X(v_mov_b32)                                                                                                         \
-  X(v_mov_b64)                                                                                                         \
-  X(v_not_b32)                                                                                                         \
-  X(v_bfrev_b32) X(v_cvt_f32_u32) X(v_cvt_u32_f32) X(v_rcp_iflag_f32) X(v_readfirstlane_b32) X(v_add_u32) X(v_sub_u32) \
-      X(v_subrev_u32) X(v_add_co_u32) X(v_addc_co_u32) X(v_and_b32) X(v_or_b32) X(v_xor_b32) X(v_lshlrev_b32)          \
-          X(v_lshrrev_b32) X(v_ashrrev_i32) X(v_lshlrev_b64) X(v_lshrrev_b64) X(v_min_u32) X(v_max_u32) X(v_min_i32)   \
-              X(v_max_i32) X(v_mul_lo_u32) X(v_mul_hi_u32) X(v_mul_u32_u24) X(v_mad_u32_u24) X(v_mad_u64_u32)          \
-                  X(v_add3_u32) X(v_xad_u32) X(v_lshl_add_u32) X(v_lshl_add_u64) X(v_add_lshl_u32) X(v_lshl_or_b32)    \
-                      X(v_and_or_b32) X(v_or3_b32) X(v_bfe_u32) X(v_bfe_i32) X(v_bfi_b32) X(v_alignbyte_b32)           \
-                          X(v_alignbit_b32) X(v_perm_b32) X(v_bitop3_b32) X(v_bcnt_u32_b32) X(v_mbcnt_lo_u32_b32)      \
-                              X(v_mbcnt_hi_u32_b32) X(v_cndmask_b32) X(v_max3_u32) X(v_ldexp_f32) X(v_cvt_pk_fp8_f32)  \
-                                  X(v_cvt_pk_f32_fp8) X(v_add_f32) X(v_mul_f32) X(v_fma_f32) X(v_pk_add_f32)           \
-                                      X(v_pk_mul_f32) X(v_pk_fma_f32) X(v_cmp_eq_u32) X(v_cmp_ne_u32) X(v_cmp_lt_u32)  \
-                                          X(v_cmp_le_u32) X(v_cmp_gt_u32) X(v_cmp_ge_u32) X(v_cmp_eq_i32)              \
-                                              X(v_cmp_ne_i32) X(v_cmp_lt_i32) X(v_cmp_le_i32) X(v_cmp_gt_i32)          \
-                                                  X(v_cmp_ge_i32) X(v_cmp_eq_u64) X(v_cmp_ne_u64) X(v_cmp_lt_u64)      \
-                                                      X(v_cmp_le_u64) X(v_cmp_gt_u64) X(v_cmp_ge_u64)
-#define MILLET_GFX950_VECTOR_LOADS(X)                                                                           \
-  X(buffer_load_ubyte)                                                                                          \
-  X(buffer_load_ushort)                                                                                         \
-  X(buffer_load_dword)                                                                                          \
-  X(buffer_load_dwordx2)                                                                                        \
-  X(buffer_load_dwordx3) X(buffer_load_dwordx4) X(global_load_ubyte) X(global_load_ushort) X(global_load_dword) \
-      X(global_load_dwordx2) X(global_load_dwordx3) X(global_load_dwordx4) X(global_atomic_add)
-#define MILLET_GFX950_VECTOR_STORES(X)                                                            \
-  X(buffer_store_byte)                                                                            \
-  X(buffer_store_short)                                                                           \
-  X(buffer_store_dword)                                                                           \
-  X(buffer_store_dwordx2)                                                                         \
-  X(buffer_store_dwordx4) X(global_store_byte) X(global_store_short) X(global_store_short_d16_hi) \
-      X(global_store_dword) X(global_store_dwordx2) X(global_store_dwordx3) X(global_store_dwordx4)
-#define MILLET_GFX950_LDS_OPERATIONS(X) \
-  X(ds_read_b32)                        \
-  X(ds_read_b64)                        \
-  X(ds_read_b128)                       \
-  X(ds_read2_b32)                       \
-  X(ds_read2st64_b32) X(ds_write2st64_b32) X(ds_bpermute_b32) X(ds_write_b32) X(ds_write_b64) X(ds_write_b128)
-#define MILLET_GFX950_OPERATIONS(X)    \
-  MILLET_GFX950_SCALAR_OPERATIONS(X)   \
-  MILLET_GFX950_SCALAR_LOADS(X)        \
-  MILLET_GFX950_CONTROL_OPERATIONS(X)  \
-  X(s_waitcnt)                         \
-  MILLET_GFX950_VECTOR_OPERATIONS(X)   \
-  X(v_mfma_scale_f32_16x16x128_f8f6f4) \
-  MILLET_GFX950_VECTOR_LOADS(X)        \
-  MILLET_GFX950_VECTOR_STORES(X)       \
-  MILLET_GFX950_LDS_OPERATIONS(X)
+#define MILLET_GFX950_CONTROL_OPERATIONS(X)                                                                        \
+  X(s_nop) X(s_setprio) X(s_sleep) X(s_barrier) X(s_endpgm) X(s_branch) X(s_cbranch_scc0) X(s_cbranch_scc1)        \
+  X(s_cbranch_vccz) X(s_cbranch_vccnz) X(s_cbranch_execz) X(s_cbranch_execnz)
+#define MILLET_GFX950_VECTOR_OPERATIONS(X)                                                                         \
+  X(v_nop) X(v_mov_b32) X(v_mov_b64) X(v_not_b32) X(v_bfrev_b32) X(v_cvt_f32_u32) X(v_cvt_u32_f32)                 \
+  X(v_rcp_iflag_f32) X(v_readfirstlane_b32) X(v_add_u32) X(v_sub_u32) X(v_subrev_u32) X(v_add_co_u32)              \
+  X(v_addc_co_u32) X(v_and_b32) X(v_or_b32) X(v_xor_b32) X(v_lshlrev_b32) X(v_lshrrev_b32) X(v_ashrrev_i32)        \
+  X(v_lshlrev_b64) X(v_lshrrev_b64) X(v_min_u32) X(v_max_u32) X(v_min_i32) X(v_max_i32) X(v_mul_lo_u32)            \
+  X(v_mul_hi_u32) X(v_mul_u32_u24) X(v_mad_u32_u24) X(v_mad_u64_u32) X(v_add3_u32) X(v_xad_u32)                    \
+  X(v_lshl_add_u32) X(v_lshl_add_u64) X(v_add_lshl_u32) X(v_lshl_or_b32) X(v_and_or_b32) X(v_or3_b32)              \
+  X(v_bfe_u32) X(v_bfe_i32) X(v_bfi_b32) X(v_alignbyte_b32) X(v_alignbit_b32) X(v_perm_b32) X(v_bitop3_b32)        \
+  X(v_bcnt_u32_b32) X(v_mbcnt_lo_u32_b32) X(v_mbcnt_hi_u32_b32) X(v_cndmask_b32) X(v_max3_u32) X(v_ldexp_f32)      \
+  X(v_cvt_pk_fp8_f32) X(v_cvt_pk_f32_fp8) X(v_add_f32) X(v_mul_f32) X(v_fma_f32) X(v_pk_add_f32)                   \
+  X(v_pk_mul_f32) X(v_pk_fma_f32) X(v_cmp_eq_u32) X(v_cmp_ne_u32) X(v_cmp_lt_u32) X(v_cmp_le_u32)                  \
+  X(v_cmp_gt_u32) X(v_cmp_ge_u32) X(v_cmp_eq_i32) X(v_cmp_ne_i32) X(v_cmp_lt_i32) X(v_cmp_le_i32)                  \
+  X(v_cmp_gt_i32) X(v_cmp_ge_i32) X(v_cmp_eq_u64) X(v_cmp_ne_u64) X(v_cmp_lt_u64) X(v_cmp_le_u64)                  \
+  X(v_cmp_gt_u64) X(v_cmp_ge_u64)
+#define MILLET_GFX950_VECTOR_LOADS(X)                                                                              \
+  X(buffer_load_ubyte) X(buffer_load_ushort) X(buffer_load_dword) X(buffer_load_dwordx2) X(buffer_load_dwordx3)    \
+  X(buffer_load_dwordx4) X(global_load_ubyte) X(global_load_ushort) X(global_load_dword) X(global_load_dwordx2)    \
+  X(global_load_dwordx3) X(global_load_dwordx4) X(global_atomic_add)
+#define MILLET_GFX950_VECTOR_STORES(X)                                                                             \
+  X(buffer_store_byte) X(buffer_store_short) X(buffer_store_dword) X(buffer_store_dwordx2)                         \
+  X(buffer_store_dwordx4) X(global_store_byte) X(global_store_short) X(global_store_short_d16_hi)                  \
+  X(global_store_dword) X(global_store_dwordx2) X(global_store_dwordx3) X(global_store_dwordx4)
+#define MILLET_GFX950_LDS_OPERATIONS(X)                                                                            \
+  X(ds_read_b32) X(ds_read_b64) X(ds_read_b128) X(ds_read2_b32) X(ds_read2st64_b32) X(ds_write2st64_b32)           \
+  X(ds_bpermute_b32) X(ds_write_b32) X(ds_write_b64) X(ds_write_b128)
+#define MILLET_GFX950_OPERATIONS(X)                                                                                \
+  MILLET_GFX950_SCALAR_OPERATIONS(X) MILLET_GFX950_SCALAR_LOADS(X) MILLET_GFX950_CONTROL_OPERATIONS(X)             \
+  X(s_waitcnt) MILLET_GFX950_VECTOR_OPERATIONS(X) X(v_mfma_scale_f32_16x16x128_f8f6f4)                             \
+  MILLET_GFX950_VECTOR_LOADS(X) MILLET_GFX950_VECTOR_STORES(X) MILLET_GFX950_LDS_OPERATIONS(X)
+// clang-format on
 
 enum class Operation : std::uint8_t {
 #define MILLET_NAME(name) name,
