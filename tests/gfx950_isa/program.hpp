@@ -15,7 +15,8 @@
 namespace millet::gfx950_isa {
 
 // Mnemonics that are implemented, without the suffixes _e32, _e64 and _sdwa.
-// clang-format off: lists that it would rewrap each time
+// The formatter would wrap these lists anew each time.
+// clang-format off
 #define MILLET_GFX950_SCALAR_OPERATIONS(X)                                                                         \
   X(s_mov_b32) X(s_mov_b64) X(s_movk_i32) X(s_not_b32) X(s_not_b64) X(s_brev_b32) X(s_bcnt1_i32_b32)               \
   X(s_bcnt1_i32_b64) X(s_ff1_i32_b32) X(s_ff1_i32_b64) X(s_abs_i32) X(s_and_saveexec_b64)                          \
