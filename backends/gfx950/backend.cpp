@@ -212,19 +212,10 @@ Expected<TimedBatch> prepare_batch(std::vector<Launch> launches, Replay replay, 
 }
 
 /// The median of the launch's times, in seconds, for about `seconds`.
-Expected<double> median_seconds(const Launch& launch, double seconds) {
-  auto batch = prepare_batch({launch}, Replay::eager, Stream{});
-  if (!batch) return fail(std::move(batch));
-  std::vector<double> times;
-  double spent = 0.0;
-  while (times.size() < 8 || spent < seconds) {
-    auto time = (*batch)();
-    if (!time) return fail(std::move(time));
-    spent += *time;
-    times.push_back(*time);
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+Expected<double> median_seconds_of(const Launch& launch, double seconds) {
+  const auto batch = prepare_batch({launch}, Replay::eager, Stream{});
+  if (!batch) return fail(batch.error().code, "{}", batch.error().message);
+  return median_seconds(*batch, seconds);
 }
 
 Expected<Ceilings> measure_ceilings(double seconds) {
@@ -243,7 +234,7 @@ Expected<Ceilings> measure_ceilings(double seconds) {
     const ReadArguments arguments{static_cast<const std::uint8_t*>(data->data()), bytes, to};
     const KernelLaunch launch{find_compiled_kernel("read_streaming"), static_cast<std::uint32_t>(bytes / read_chunk), 1,
                               &arguments, sizeof(arguments)};
-    const auto time = median_seconds([&](Stream stream) { return HipTarget::launch(launch, stream); }, seconds / 3);
+    const auto time = median_seconds_of([&](Stream stream) { return HipTarget::launch(launch, stream); }, seconds / 3);
     if (!time) return time;
     return static_cast<double>(bytes) / *time;
   };
@@ -255,7 +246,7 @@ Expected<Ceilings> measure_ceilings(double seconds) {
   const PeakArguments arguments{steps, to};
   const auto groups = static_cast<std::uint32_t>(2 * device->compute_units);
   const KernelLaunch launch{find_compiled_kernel("mfma_peak"), groups, 1, &arguments, sizeof(arguments)};
-  const auto time = median_seconds([&](Stream stream) { return HipTarget::launch(launch, stream); }, seconds / 3);
+  const auto time = median_seconds_of([&](Stream stream) { return HipTarget::launch(launch, stream); }, seconds / 3);
   if (!time) return fail(time.error().code, "{}", time.error().message);
   constexpr double operations_a_mfma = 2.0 * 16 * 16 * 128;
   const double waves = static_cast<double>(groups) * ceiling_threads / wave_lanes;

@@ -190,19 +190,10 @@ Expected<TimedBatch> prepare_batch(std::vector<Launch> launches, Replay replay, 
 }
 
 /// The median of the launch's times, in seconds, for about `seconds`.
-Expected<double> median_seconds(const Launch& launch, double seconds) {
-  auto batch = prepare_batch({launch}, Replay::eager, Stream{});
-  if (!batch) return fail(std::move(batch));
-  std::vector<double> times;
-  double spent = 0.0;
-  while (times.size() < 8 || spent < seconds) {
-    auto time = (*batch)();
-    if (!time) return fail(std::move(time));
-    spent += *time;
-    times.push_back(*time);
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+Expected<double> median_seconds_of(const Launch& launch, double seconds) {
+  const auto batch = prepare_batch({launch}, Replay::eager, Stream{});
+  if (!batch) return fail(batch.error().code, "{}", batch.error().message);
+  return median_seconds(*batch, seconds);
 }
 
 Expected<Ceilings> measure_ceilings(double seconds) {
@@ -216,7 +207,7 @@ Expected<Ceilings> measure_ceilings(double seconds) {
   if (!sink) return fail(std::move(sink));
   auto* const to = static_cast<float*>(sink->data());
   const auto read_rate = [&](Index bytes) -> Expected<double> {
-    const auto time = median_seconds(
+    const auto time = median_seconds_of(
         [&](Stream stream) { return checked("hopper: read", launch_read(data->data(), bytes, to, to_cuda(stream))); },
         seconds / 3);
     if (!time) return time;
@@ -227,7 +218,7 @@ Expected<Ceilings> measure_ceilings(double seconds) {
   auto from_cache = read_rate(cache_footprint);
   if (!from_cache) return fail(std::move(from_cache));
   double operations = 0.0;
-  auto matrix = median_seconds(
+  auto matrix = median_seconds_of(
       [&](Stream stream) {
         return checked("hopper: matrix peak", launch_matrix_peak(matrix_steps, to, to_cuda(stream), &operations));
       },

@@ -26,4 +26,7 @@ enum class Replay {
 /// clock saw from the first launch to the end of the last.
 using TimedBatch = std::function<Expected<double>()>;
 
+/// Runs the batch for about `seconds` of its own time, at least 8 times, and returns the median. Errors: the batch's.
+[[nodiscard]] Expected<double> median_seconds(const TimedBatch& batch, double seconds);
+
 }  // namespace millet
