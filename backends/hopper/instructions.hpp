@@ -2,13 +2,18 @@
 #pragma once
 
 // The machine's instructions that the compiler has no name for, and the lane maps of the matrix instruction.
-// Source: PTX ISA 9.0, sections on cvt, mma and ld. Device code only.
+// Source: PTX ISA 9.0, sections on cvt, mma, wgmma and ld. Device code only.
 
 #include <cuda_fp16.h>
 
 #include <cstdint>
 
 namespace millet::hopper {
+
+/// The address that instructions on shared memory take.
+__device__ __forceinline__ std::uint32_t shared_address(const void* shared) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+}
 
 /// Four e4m3 codes to two pairs of f16, exactly: every finite e4m3 value is an f16 value, and NaN stays NaN.
 struct HalfPairs {
@@ -41,6 +46,134 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], std::uint32_t a0, st
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+/// D = A B for A [64 x 32] and B [32 x 8 tiles] in e4m3, D in f32, with a whole warpgroup: four warps, 16 rows each. It
+/// runs on while the program goes on, until wait_for_products. Lane l = 4 g + t of a warp holds
+///   A: x = row g, columns 4t to 4t+3; y = row g+8, the same; z and w: columns 16+4t to 16+4t+3 of these rows
+///   D: d[i][0], d[i][1] = row g, columns 8i+2t and 8i+2t+1; d[i][2], d[i][3] = row g+8, the same.
+/// B stands in shared memory as token_matrix says. The sum's width is what the accumulator probe measures.
+__device__ __forceinline__ void wgmma_m64k32(float (&d)[1][4], uint4 a, std::uint64_t tokens) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, %8, add, 1, 1;\n}\n"
+      : "=f"(d[0][0]), "=f"(d[0][1]), "=f"(d[0][2]), "=f"(d[0][3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
+}
+__device__ __forceinline__ void wgmma_m64k32(float (&d)[2][4], uint4 a, std::uint64_t tokens) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e4m3 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+      "{%8, %9, %10, %11}, %12, add, 1, 1;\n}\n"
+      : "=f"(d[0][0]), "=f"(d[0][1]), "=f"(d[0][2]), "=f"(d[0][3]), "=f"(d[1][0]), "=f"(d[1][1]), "=f"(d[1][2]),
+        "=f"(d[1][3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
+}
+__device__ __forceinline__ void wgmma_m64k32(float (&d)[4][4], uint4 a, std::uint64_t tokens) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k32.f32.e4m3.e4m3 {%0, %1, %2, %3, %4, %5, %6, %7, "
+      "%8, %9, %10, %11, %12, %13, %14, %15}, "
+      "{%16, %17, %18, %19}, %20, add, 1, 1;\n}\n"
+      : "=f"(d[0][0]), "=f"(d[0][1]), "=f"(d[0][2]), "=f"(d[0][3]), "=f"(d[1][0]), "=f"(d[1][1]), "=f"(d[1][2]),
+        "=f"(d[1][3]), "=f"(d[2][0]), "=f"(d[2][1]), "=f"(d[2][2]), "=f"(d[2][3]), "=f"(d[3][0]), "=f"(d[3][1]),
+        "=f"(d[3][2]), "=f"(d[3][3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
+}
+__device__ __forceinline__ void wgmma_m64k32(float (&d)[8][4], uint4 a, std::uint64_t tokens) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 {%0, %1, %2, %3, %4, %5, %6, %7, "
+      "%8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, "
+      "%24, %25, %26, %27, %28, %29, %30, %31}, "
+      "{%32, %33, %34, %35}, %36, add, 1, 1;\n}\n"
+      : "=f"(d[0][0]), "=f"(d[0][1]), "=f"(d[0][2]), "=f"(d[0][3]), "=f"(d[1][0]), "=f"(d[1][1]), "=f"(d[1][2]),
+        "=f"(d[1][3]), "=f"(d[2][0]), "=f"(d[2][1]), "=f"(d[2][2]), "=f"(d[2][3]), "=f"(d[3][0]), "=f"(d[3][1]),
+        "=f"(d[3][2]), "=f"(d[3][3]), "=f"(d[4][0]), "=f"(d[4][1]), "=f"(d[4][2]), "=f"(d[4][3]), "=f"(d[5][0]),
+        "=f"(d[5][1]), "=f"(d[5][2]), "=f"(d[5][3]), "=f"(d[6][0]), "=f"(d[6][1]), "=f"(d[6][2]), "=f"(d[6][3]),
+        "=f"(d[7][0]), "=f"(d[7][1]), "=f"(d[7][2]), "=f"(d[7][3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
+}
+
+/// Before the first of a run of products: what registers and shared memory hold is visible to them.
+__device__ __forceinline__ void fence_before_products() { asm volatile("wgmma.fence.sync.aligned;\n"); }
+/// Closes a group of products, for wait_for_products.
+__device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;\n"); }
+/// Waits until at most `Left` of the latest groups are still running.
+template <int Left>
+__device__ __forceinline__ void wait_for_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;\n" : : "n"(Left));
+}
+/// Keeps the compiler from using sums before the wait that stands above it.
+template <int Tiles>
+__device__ __forceinline__ void after_wait(float (&d)[Tiles][4]) {
+#pragma unroll
+  for (int i = 0; i < Tiles; ++i) asm volatile("" : "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3]));
+}
+
+/// Makes this thread's writes to shared memory visible to the matrix unit; a barrier must follow.
+__device__ __forceinline__ void publish_to_matrix_unit() {
+  asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+}
+
+/// A right operand in shared memory, k x tokens without swizzle: pieces of 8 tokens by 16 k of 128 bytes, one token's
+/// 16 codes after the other, those of the next 8 tokens behind them.
+class TokenMatrix {
+ public:
+  /// \param shared  address, a multiple of 16; \param k_distance  bytes from a piece to that of the next 16 k
+  __device__ TokenMatrix(std::uint32_t shared, int k_distance)
+      : low_((shared & 0x3FFFFU) >> 4 | static_cast<std::uint32_t>(k_distance) >> 4 << 16) {}
+  __device__ void advance(int bytes) { low_ += static_cast<std::uint32_t>(bytes) >> 4; }
+  /// The descriptor of a block of 32 k.
+  template <int Tiles>
+  [[nodiscard]] __device__ std::uint64_t block(int i) const {
+    constexpr std::uint64_t token_distance = 128 >> 4;
+    return token_distance << 32 | (low_ + static_cast<std::uint32_t>(i * 2 * Tiles * 128 >> 4));
+  }
+
+ private:
+  std::uint32_t low_;
+};
+
+__device__ __forceinline__ void store_shared(std::uint32_t to, std::uint8_t value) {
+  asm volatile("st.shared.u8 [%0], %1;\n" : : "r"(to), "r"(std::uint32_t{value}) : "memory");
+}
+__device__ __forceinline__ void store_shared(std::uint32_t to, std::uint32_t value) {
+  asm volatile("st.shared.u32 [%0], %1;\n" : : "r"(to), "r"(value) : "memory");
+}
+__device__ __forceinline__ void store_shared(std::uint32_t to, float2 values) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" : : "r"(to), "f"(values.x), "f"(values.y) : "memory");
+}
+/// Loads from an address of shared memory, which the compiler may move as it may any other load.
+__device__ __forceinline__ float load_shared_4(std::uint32_t from) {
+  return *static_cast<const float*>(__cvta_shared_to_generic(from));
+}
+__device__ __forceinline__ uint2 load_shared_8(std::uint32_t from) {
+  return *static_cast<const uint2*>(__cvta_shared_to_generic(from));
+}
+__device__ __forceinline__ uint4 load_shared_16(std::uint32_t from) {
+  return *static_cast<const uint4*>(__cvta_shared_to_generic(from));
+}
+
+/// A barrier of the first `threads` that come to it, whole warps, and whether all of them came with true.
+__device__ __forceinline__ bool meet_and(int barrier, int threads, bool value) {
+  std::uint32_t all;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine, every;\n"
+      "setp.ne.u32 mine, %3, 0;\n"
+      "barrier.cta.red.and.pred every, %1, %2, mine;\n"
+      "selp.u32 %0, 1, 0, every;\n"
+      "}\n"
+      : "=r"(all)
+      : "r"(barrier), "r"(threads), "r"(std::uint32_t{value})
+      : "memory");
+  return all != 0;
+}
+__device__ __forceinline__ void meet(int barrier, int threads) {
+  asm volatile("barrier.cta.sync %0, %1;\n" : : "r"(barrier), "r"(threads) : "memory");
+}
+
 /// 16 bytes that this call reads once: past L1, and 256 bytes a request into L2.
 __device__ __forceinline__ uint4 load_streaming(const uint4* from) {
   uint4 v;
@@ -51,14 +184,17 @@ __device__ __forceinline__ uint4 load_streaming(const uint4* from) {
 }
 
 /// Copies 16 bytes to shared memory without passing registers; both addresses are multiples of 16.
-__device__ __forceinline__ void copy_async(void* to_shared, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n"
-               :
-               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(to_shared))), "l"(from)
-               : "memory");
+__device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" : : "r"(to_shared), "l"(from) : "memory");
 }
 /// Waits for this thread's copies; a barrier must follow before others read them.
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
+/// Closes a group of this thread's copies; waits until at most `Left` of the latest groups are under way.
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
+template <int Left>
+__device__ __forceinline__ void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;\n" : : "n"(Left) : "memory");
+}
 
 /// Under programmatic dependent launch: waits until the kernel before this one has ended and its writes are visible;
 /// and lets the one after this start as soon as SMs are free. Without it, neither does anything.
@@ -67,19 +203,78 @@ __device__ __forceinline__ void let_next_kernel_start() {
   asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
 }
 
-/// The two halves of a barrier of the cluster; what was written before arriving is visible after waiting.
+/// A barrier in shared memory that completes a phase when `arrivals` threads have arrived and all bytes that they
+/// announced have been written. Phases count 0, 1, 0, 1 and so on.
+__device__ __forceinline__ void initialize_barrier(std::uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;\n" : : "r"(barrier), "r"(arrivals) : "memory");
+}
+/// Makes initialized barriers visible to the copy engine and, once they have met at a barrier, to the cluster.
+__device__ __forceinline__ void publish_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;\n" ::: "memory");
+}
+/// Arrives, and announces bytes.
+__device__ __forceinline__ void expect_bytes(std::uint32_t barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;\n" : : "r"(barrier), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void wait_for_phase(std::uint32_t barrier, std::uint32_t phase) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n"
+      "}\n"
+      :
+      : "r"(barrier), "r"(phase)
+      : "memory");
+}
+
+/// Copies `bytes`, a multiple of 16, to shared memory without a thread waiting, and reports them to the barrier. Both
+/// addresses are multiples of 16. They are read once: first to leave the L2.
+__device__ __forceinline__ void copy_bulk(std::uint32_t to_shared, const void* from, int bytes, std::uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .b64 once;\n"
+      "createpolicy.fractional.L2::evict_first.b64 once, 1.0;\n"
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], once;\n"
+      "}\n"
+      :
+      : "r"(to_shared), "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+
+/// The two halves of a barrier of the cluster; what was written before is visible after it only as far as a fence says
+/// so (publish_barriers).
 __device__ __forceinline__ void cluster_arrive() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\n" ::: "memory");
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\n" ::: "memory");
 }
 __device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;\n" ::: "memory"); }
 
-/// Writes to the shared memory of block `rank` of the cluster, at the address that `here` has in this block's.
-__device__ __forceinline__ void store_to_rank(float* here, int rank, float value) {
-  std::uint32_t remote;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;\n"
-      : "=r"(remote)
-      : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(here))), "r"(rank));
-  asm volatile("st.shared::cluster.f32 [%0], %1;\n" : : "r"(remote), "f"(value) : "memory");
+/// Writes to the shared memory of block `rank` of the cluster, at the address that `here` has in this block's, a
+/// multiple of the bytes written, and reports these to that block's barrier.
+__device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float2 values, std::uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 data, done;\n"
+      "mapa.shared::cluster.u32 data, %0, %2;\n"
+      "mapa.shared::cluster.u32 done, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [data], {%3, %4}, [done];\n"
+      "}\n"
+      :
+      : "r"(here), "r"(barrier), "r"(rank), "f"(values.x), "f"(values.y)
+      : "memory");
+}
+__device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float4 values, std::uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 data, done;\n"
+      "mapa.shared::cluster.u32 data, %0, %2;\n"
+      "mapa.shared::cluster.u32 done, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [data], {%3, %4, %5, %6}, [done];\n"
+      "}\n"
+      :
+      : "r"(here), "r"(barrier), "r"(rank), "f"(values.x), "f"(values.y), "f"(values.z), "f"(values.w)
+      : "memory");
 }
 
 }  // namespace millet::hopper

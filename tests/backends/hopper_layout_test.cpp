@@ -8,15 +8,16 @@
 namespace millet::hopper {
 namespace {
 
-TEST(HopperStripValues, ALaneReadsEightCodesOfTwoRows) {
+TEST(HopperStripValues, ALaneReadsTwoWordsOfTwoRows) {
   const StripValues order(48, 96);
   for (Index strip = 0; strip < 3; ++strip) {
     for (Index block = 0; block < 3; ++block) {
       for (Index lane = 0; lane < 32; ++lane) {
         for (Index byte = 0; byte < 16; ++byte) {
           const Index offset = (strip * 3 + block) * 512 + lane * 16 + byte;
-          const Index row = strip * 16 + lane / 4 + (byte < 8 ? 0 : 8);
-          const Index k = block * 32 + lane % 4 * 8 + byte % 8;
+          const Index word = byte / 4;
+          const Index row = strip * 16 + lane / 4 + word % 2 * 8;
+          const Index k = block * 32 + word / 2 * 16 + lane % 4 * 4 + byte % 4;
           EXPECT_EQ(order(row, k), offset)
               << "strip " << strip << " block " << block << " lane " << lane << " byte " << byte;
         }

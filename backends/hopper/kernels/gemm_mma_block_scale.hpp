@@ -44,7 +44,7 @@ struct GemmMmaBlockScale {
                                   p.m,
                                   policy,
                                   round_groups_for(p.m, p.k, policy)};
-    return checked(id, launch_gemm(arguments, static_cast<cudaStream_t>(stream.handle)));
+    return checked(id, launch_gemm_mma(arguments, static_cast<cudaStream_t>(stream.handle)));
   }
 };
 

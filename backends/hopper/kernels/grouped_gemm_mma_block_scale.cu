@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "millet/backends/hopper/tiles/launch.hpp"
+#include "millet/backends/hopper/tiles/share_sums.hpp"
 #include "millet/backends/hopper/tiles/strip_product.hpp"
 
 namespace millet::hopper {

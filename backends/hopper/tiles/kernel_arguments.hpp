@@ -19,6 +19,10 @@ inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
 /// Blocks of 32 products are summed by the tensor core, then in f32: docs/performance/hopper.md has the probe.
 inline constexpr Accumulator mma_accumulator{0x1p-23, MxBlock::k};
 
+/// The e4m3 unit cuts each product at 2^-13 of the block's largest: less than 31 * 2^-13 of it is lost, and 6 sqrt(32)
+/// > 31.
+inline constexpr Accumulator wgmma_accumulator{0x1p-13, MxBlock::k};
+
 inline constexpr Index largest_grid = 0x7FFFFFFF;
 
 template <class View>

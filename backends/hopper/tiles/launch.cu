@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "millet/backends/hopper/tiles/launch.hpp"
 
+#include <algorithm>
+
+#include "millet/backends/hopper/tiles/cluster_rows.hpp"
+#include "millet/backends/hopper/tiles/share_sums.hpp"
 #include "millet/backends/hopper/tiles/strip_product.hpp"
+#include "millet/backends/hopper/tiles/warpgroup_product.hpp"
 
 namespace millet::hopper {
 
@@ -12,22 +17,91 @@ Index padded(Index tokens) noexcept { return Index{token_tiles_for(tokens)} * to
 /// Codes and scales of one group of a token.
 constexpr Index staged_bytes_a_group = blocks_per_group * (MxBlock::k + 1);
 
+int groups_that_fit(Index most_bytes, Index bytes_a_group, Index k, const WorkSplit& split) noexcept {
+  const Index groups = tiles_to_cover(k, blocks_per_group * MxBlock::k);
+  const Index share = tiles_to_cover(groups, split.cluster);
+  const Index fitting = most_bytes / bytes_a_group;
+  return static_cast<int>(share < fitting ? share : fitting);
+}
+
+/// What a thread block needs beside staged tokens, or in their place once they have been multiplied.
+Index with_sums(Index staged, Index tokens, const WorkSplit& split) noexcept {
+  const Index sums = split.k_warps * padded(tokens) * sums_stride(split.row_warps) * Index{sizeof(float)};
+  return cluster_sums_bytes(static_cast<int>(padded(tokens)), split) + (staged > sums ? staged : sums);
+}
+
 }  // namespace
 
 int round_groups_for(Index tokens, Index k, const WorkSplit& split) noexcept {
-  constexpr Index most_bytes = 96 * 1024;
-  const Index groups = tiles_to_cover(k, blocks_per_group * MxBlock::k);
-  const Index share = tiles_to_cover(groups, split.cluster);
-  const Index fitting = most_bytes / (padded(tokens) * staged_bytes_a_group);
-  return static_cast<int>(share < fitting ? share : fitting);
+  return groups_that_fit(96 * 1024, padded(tokens) * staged_bytes_a_group, k, split);
 }
 
 Index shared_bytes(Index tokens, int round_groups, const WorkSplit& split) noexcept {
   const int blocks = round_groups * blocks_per_group;
-  const Index staged = padded(tokens) * (shared_token_stride(blocks) + blocks);
-  const Index sums = split.k_warps * padded(tokens) * sums_stride(split.row_warps) * Index{sizeof(float)};
-  const Index incoming = split.cluster > 1 ? padded(tokens) * split.row_warps * strip_rows * Index{sizeof(float)} : 0;
-  return incoming + (staged > sums ? staged : sums);
+  return with_sums(padded(tokens) * (shared_token_stride(blocks) + blocks), tokens, split);
+}
+
+WarpgroupPlan warpgroup_plan(Index tokens, Index k, const WorkSplit& split) noexcept {
+  constexpr Index kilobyte = 1024;
+  const Index padded_tokens = padded(tokens);
+  const Index rows = Index{split.row_warps} * strip_rows;
+  const Index teams = Index{split.cluster} * split.k_warps;
+  const Index all = tiles_to_cover(tiles_to_cover(k, MxBlock::k), blocks_per_group);
+  WarpgroupPlan plan{};
+  plan.groups = static_cast<int>(all);
+  plan.share = static_cast<int>(all / teams);
+  plan.larger_shares = static_cast<int>(all % teams);
+  plan.rows_a_rank = static_cast<int>(tiles_to_cover(rows, split.cluster));
+  plan.rows_reciprocal = static_cast<int>(tiles_to_cover(1 << 20, plan.rows_a_rank));
+
+  const Index groups = tiles_to_cover(all, teams);                              // of the largest team
+  const Index token_group = split.k_warps * padded_tokens * token_group_bytes;  // of all teams of a thread block
+  const Index ring_group = Index{split.k_warps} * split.row_warps * group_bytes;
+  const Index sums = cluster_rows_bytes(static_cast<int>(padded_tokens), split, plan);
+  const Index everything = sums + groups * (token_group + ring_group);
+  const Index room = (everything <= 110 * kilobyte ? 110 * kilobyte : max_shared_bytes) - sums;
+  // Where not all fits, the tokens of a round get up to half, if that is all of them, else a third.
+  Index round = groups;
+  if (groups * token_group > room / 2) round = std::max<Index>(room / 3 / token_group, 1);
+  const Index fitting = std::max<Index>((room - round * token_group) / ring_group, 1);
+  // Small stages let the first products start early, few cost fewer instructions.
+  const Index stages = std::min<Index>({fitting, groups, max_stages});
+  Index stage = std::max<Index>(std::min(tiles_to_cover(groups, stages), fitting / stages), 1);
+  if (round < groups) {  // a round starts and ends stages
+    stage = std::min(stage, round);
+    round = round / stage * stage;
+  }
+  plan.round_groups = static_cast<int>(round);
+  plan.stages = static_cast<int>(stages);
+  plan.stage_groups = static_cast<int>(stage);
+  const Index chunks = token_chunks(static_cast<int>(padded_tokens / tokens_per_tile));
+  plan.chunk_groups = static_cast<int>(tiles_to_cover(tiles_to_cover(round, stage), chunks) * stage);
+  return plan;
+}
+
+Index warpgroup_shared_bytes(Index tokens, const WorkSplit& split, const WarpgroupPlan& plan) noexcept {
+  const Index team = padded(tokens) * plan.round_groups * token_group_bytes +
+                     Index{split.row_warps} * plan.stages * plan.stage_groups * group_bytes;
+  return cluster_rows_bytes(static_cast<int>(padded(tokens)), split, plan) + split.k_warps * team;
+}
+
+DenseLaunch::DenseLaunch(const GemmArguments& x, int warps_a_strip, Index shared_bytes, cudaStream_t stream) noexcept {
+  const WorkSplit& split = x.split;
+  // The blocks of a cluster along y, so that no kernel has to divide.
+  config.gridDim = dim3(static_cast<unsigned>(tiles_to_cover(x.b.n, split.row_warps * strip_rows)),
+                        static_cast<unsigned>(split.cluster));
+  config.blockDim = dim3(static_cast<unsigned>(split.row_warps * split.k_warps * warps_a_strip * warp_lanes));
+  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+  config.stream = stream;
+  config.attrs = attributes;
+  if (split.early_weights) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (split.cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {1, static_cast<unsigned>(split.cluster), 1};
+  }
 }
 
 cudaError_t PreparedKernels::prepare(std::span<const void* const> kernels) {

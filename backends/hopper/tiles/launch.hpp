@@ -17,14 +17,15 @@ namespace millet::hopper {
   return tokens <= 8 ? 1 : tokens <= 16 ? 2 : tokens <= 32 ? 4 : 8;
 }
 
-/// Dynamic shared memory that a thread block may have: the SM's 227 KB less a kilobyte for a kernel's static variables.
-inline constexpr Index max_shared_bytes = 226 * 1024;
+/// Dynamic shared memory that a thread block may have: the SM's 227 KB less three for a kernel's static variables.
+inline constexpr Index max_shared_bytes = 224 * 1024;
 
 /// Tokens of one expert that the grouped kernel takes through the weights at once.
 inline constexpr int grouped_tokens = 16;
 
 /// Asynchronous; no allocation, no synchronization. The launch's own error.
-[[nodiscard]] cudaError_t launch_gemm(const GemmArguments& x, cudaStream_t stream);
+[[nodiscard]] cudaError_t launch_gemm_mma(const GemmArguments& x, cudaStream_t stream);
+[[nodiscard]] cudaError_t launch_gemm_wgmma(const GemmArguments& x, cudaStream_t stream);
 [[nodiscard]] cudaError_t launch_grouped_gemm(const GroupedArguments& x, cudaStream_t stream);
 
 /// Groups of four blocks of k for which a thread block stages the codes and scales of its tokens at once: all of its
@@ -33,6 +34,26 @@ inline constexpr int grouped_tokens = 16;
 
 /// Dynamic shared memory that a launch needs, in bytes. \param tokens  of a pass: m, or grouped_tokens
 [[nodiscard]] Index shared_bytes(Index tokens, int round_groups, const WorkSplit& split) noexcept;
+
+/// Warps of the kernels on wgmma that share the weights of a strip, each with a part of the tokens: 32 at most, since
+/// the sums of more leave registers for too few warps.
+[[nodiscard]] constexpr int token_halves(Index tokens) noexcept { return tokens > 32 ? 2 : 1; }
+
+/// How a thread block of the kernels on wgmma uses its shared memory: all of its weights and tokens if 110 KB hold
+/// them, so that the next kernel's fit beside them; else as many as the SM has room for.
+[[nodiscard]] WarpgroupPlan warpgroup_plan(Index tokens, Index k, const WorkSplit& split) noexcept;
+[[nodiscard]] Index warpgroup_shared_bytes(Index tokens, const WorkSplit& split, const WarpgroupPlan& plan) noexcept;
+
+/// The launch of a dense kernel: grid, cluster and early start as its split says.
+struct DenseLaunch {
+  cudaLaunchConfig_t config{};
+  cudaLaunchAttribute attributes[2]{};
+
+  /// \param warps_a_strip  that take the same share of its k, each for other tokens
+  DenseLaunch(const GemmArguments& x, int warps_a_strip, Index shared_bytes, cudaStream_t stream) noexcept;
+  DenseLaunch(const DenseLaunch&) = delete;  // config points into it
+  DenseLaunch& operator=(const DenseLaunch&) = delete;
+};
 
 /// Lets kernels have all the dynamic shared memory there is: once a device, since each call costs the host
 /// microseconds.

@@ -35,7 +35,8 @@ struct OutputArguments {
 };
 
 /// How the warps of a thread block share its work, and the blocks of a cluster: `row_warps` strips of 16 rows, each
-/// with its k shared out over `k_warps` warps of each of `cluster` blocks. row_warps and cluster are powers of two.
+/// with its k shared out over `k_warps` warps of each of `cluster` blocks. All are powers of two; for the kernels on
+/// wgmma cluster may be any number up to 8.
 struct WorkSplit {
   int row_warps;
   int k_warps;
@@ -52,6 +53,25 @@ struct GemmArguments {
   Index m;
   WorkSplit split;
   int round_groups;  ///< groups of four blocks for which a thread block stages tokens at once
+};
+
+/// What plan_shared_memory adds for the kernels on wgmma. Groups are of four blocks of k; a team is the warps of a
+/// thread block that have the same share of k.
+struct WarpgroupPlan {
+  int groups;  ///< of all k
+  int share;   ///< groups of a team: this many, and one more for the first `larger_shares` teams of the cluster
+  int larger_shares;
+  int round_groups;     ///< groups for which a team has tokens in shared memory
+  int stages;           ///< parts of its weights that a warp has in shared memory or on their way there,
+  int stage_groups;     ///< of so many groups each
+  int chunk_groups;     ///< groups of a round whose tokens are awaited together
+  int rows_a_rank;      ///< rows of C that a block of the cluster finishes
+  int rows_reciprocal;  ///< 2^20 / rows_a_rank, rounded up
+};
+
+struct WarpgroupGemmArguments {
+  GemmArguments gemm;
+  WarpgroupPlan plan;
 };
 
 struct GroupedArguments {

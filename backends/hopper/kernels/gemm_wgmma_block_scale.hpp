@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/hopper/tiles/kernel_arguments.hpp"
+#include "millet/dispatch/kernel.hpp"
+
+namespace millet::hopper {
+
+/// 1 to 64 rows in one launch; the weights are read once for all of them. No operand is converted; the sum of a block of 32
+/// k has the width of the e4m3 matrix unit.
+struct GemmWgmmaBlockScale {
+  static constexpr std::string_view id = "hopper.gemm_wgmma_block_scale";
+  static constexpr Operation operation = Operation::gemm;
+  static constexpr Determinism determinism = Determinism::run_to_run;
+  static constexpr Accumulator accumulator = wgmma_accumulator;
+  static constexpr Index weight_alignment = 16;
+  using Problem = GemmProblem;
+  using Weights = StripWeights;
+  using Policy = WorkSplit;
+  // The best of a sweep over rows of 4 and 8, k of 1, 2 and 4 and clusters of 1 to 8, for one or more cells each. Many
+  // rows a block save reads of the tokens, many shares of k keep every SM busy.
+  static constexpr Policy policies[] = {
+      {4, 1, 1, true}, {4, 1, 3, true}, {4, 1, 4, true}, {4, 1, 8, true}, {4, 2, 1, true}, {4, 2, 2, true},
+      {4, 2, 3, true}, {4, 2, 4, true}, {4, 2, 6, true}, {4, 2, 8, true}, {8, 1, 1, true}, {8, 1, 2, true},
+      {8, 1, 3, true}, {8, 1, 4, true}, {8, 1, 5, true}, {8, 1, 8, true}, {4, 2, 2},
+      {4, 2, 6},       {8, 1, 4},       {8, 1, 8}};
+  static constexpr Envelope envelope{.m_max = 64};
+
+  static std::string name(const Policy& policy) { return split_name(policy); }
+  static constexpr Verdict supports(const Problem& p) noexcept {
+    if (tiles_to_cover(p.n, strip_rows) * 8 > largest_grid) return {"n outside the envelope"};
+    return envelope.contains(p);
+  }
+  static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
+  static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
+    return estimate_seconds_of_split(p, policy, device);
+  }
+
+  static Expected<void> run(const Problem& p, const GemmOperands<StripWeights>& x, const Policy& policy, Workspace,
+                            Stream stream) {
+    const GemmArguments arguments{weights_arguments(x.b, 0, 0),
+                                  tokens_arguments(x.a),
+                                  {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
+                                  p.m,
+                                  policy,
+                                  /*round_groups=*/0};
+    return checked(id, launch_gemm_wgmma(arguments, static_cast<cudaStream_t>(stream.handle)));
+  }
+};
+
+}  // namespace millet::hopper
