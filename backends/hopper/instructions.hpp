@@ -33,6 +33,20 @@ __device__ __forceinline__ HalfPairs to_half_pairs(std::uint32_t codes) {
   return pairs;
 }
 
+/// Four values to e4m3, each rounded once to nearest even; beyond +-448 they saturate.
+__device__ __forceinline__ std::uint32_t to_e4m3(float4 values) {
+  std::uint32_t codes;
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "cvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n"
+      "cvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n"
+      "mov.b32 %0, {low, high};\n"
+      "}\n"
+      : "=r"(codes)
+      : "f"(values.x), "f"(values.y), "f"(values.z), "f"(values.w));
+  return codes;
+}
+
 /// D += A B for A [16 x 16], B [16 x 8] in f16, D in f32. Lane l = 4 g + t holds
 ///   A: a0 = row g, columns 2t and 2t+1; a1 = row g+8, the same; a2 = row g, columns 2t+8 and 2t+9; a3 = row g+8, those
 ///   B: b0 = rows 2t and 2t+1 of column g; b1 = rows 2t+8 and 2t+9 of column g

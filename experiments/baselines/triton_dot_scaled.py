@@ -2,24 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times Triton's tl.dot_scaled on the seed's 28 dense cells, for comparison with this project's kernels on the same GPU.
 
-Same protocol as `millet run --protocol cold`: one CUDA (or HIP) graph whose calls rotate over copies of the weights of more than
-400 MB in total, median of its replays, divided by its calls. One JSON line a cell and configuration:
+The protocol is that of `millet run --protocol cold` (cold_graph.py). One JSON line a cell and configuration:
 "stock" is 64 x 128 x 128 tiles with 8 warps, the baseline of the system to reproduce; the others are a small sweep.
 Needs torch and triton 3.4 or newer. On Hopper, which has no MX instruction, Triton decodes to bf16.
 """
 import json
-import statistics
 
 import torch
 import triton
 import triton.language as tl
 
-SHAPES = {"qkv": (6144, 2304), "o_proj": (2048, 6144), "gate_up": (6144, 1536), "mlp_down": (1536, 6144)}  # K, N
-ROWS = (1, 2, 4, 8, 16, 32, 64)
+from cold_graph import ROWS, SHAPES, copies_for, median_us, relative_error
+
 STOCK = (64, 128, 128, 8)  # BLOCK_M, BLOCK_N, BLOCK_K, warps
 SWEEP = ((16, 32, 256, 4), (16, 32, 128, 4), (16, 64, 128, 4), (32, 32, 128, 4), (64, 32, 128, 4), (64, 64, 128, 4))
-ROTATED_BYTES = 400 << 20
-REPLAYS = 15
 
 
 @triton.jit
@@ -52,7 +48,7 @@ def decode(codes, scales):
 
 def measure(m, n, k, config):
     block_m, block_n, block_k, warps = config
-    copies = ROTATED_BYTES // (n * k) + 1
+    copies = copies_for(n * k)
     weights = [random_mx(n, k)]
     weights += [(weights[0][0].clone(), weights[0][1].clone()) for _ in range(copies - 1)]
     a, a_scale = random_mx(m, k)
@@ -64,24 +60,10 @@ def measure(m, n, k, config):
                       num_warps=warps)
 
     call(weights[0])
-    expected = decode(a, a_scale) @ decode(*weights[0]).T
-    error = ((c.double() - expected).norm() / expected.norm()).item()
+    error = relative_error(c, decode(a, a_scale) @ decode(*weights[0]).T)
     if not error < 1e-2:
         raise RuntimeError(f"m={m} n={n} k={k} {config}: relative error {error}")
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for weight in weights:
-            call(weight)
-    times = []
-    for _ in range(REPLAYS + 2):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        graph.replay()
-        stop.record()
-        stop.synchronize()
-        times.append(start.elapsed_time(stop) * 1e3 / copies)
-    return statistics.median(times[2:]), error
+    return median_us([lambda weight=weight: call(weight) for weight in weights]), error
 
 
 def main():

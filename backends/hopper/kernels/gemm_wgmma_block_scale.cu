@@ -10,8 +10,8 @@ namespace {
 
 constexpr int max_threads = 512;
 
-/// row_warps strips of 16 rows of B (4 or 8: whole warpgroups), all m <= 8 Tiles Halves tokens; each warp takes 8 Tiles of
-/// them. k is shared out over k_warps teams of row_warps * Halves warps in each block of the cluster.
+/// row_warps strips of 16 rows of B (4 or 8: whole warpgroups), all m <= 8 Tiles Halves tokens; each warp takes 8 Tiles
+/// of them. k is shared out over k_warps teams of row_warps * Halves warps in each block of the cluster.
 template <int Tiles, int Halves>
 __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_constant__ WarpgroupGemmArguments x) {
   extern __shared__ __align__(128) std::uint8_t shared[];
@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   const int token_bytes = tokens_padded * plan.round_groups * token_group_bytes;
   const int ring_bytes = plan.stages * plan.stage_groups * group_bytes;
   const std::uint32_t sums = shared_address(shared);
-  const std::uint32_t own = sums + cluster_rows_bytes(tokens_padded, split, plan) +
-                            k_warp * (token_bytes + split.row_warps * ring_bytes);
+  const std::uint32_t own =
+      sums + cluster_rows_bytes(tokens_padded, split, plan) + k_warp * (token_bytes + split.row_warps * ring_bytes);
 
   // Weights first: they depend on nothing. A last block's warps beyond n repeat the last strip.
   const int first_group = index * plan.share + min(index, plan.larger_shares);
@@ -58,7 +58,8 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
     if (first != share.first) meet(team.barrier, team.threads);  // all have multiplied the last round's tokens
     const TokenPieces tokens{own, own + tokens_padded * plan.round_groups * blocks_per_group * 32, first};
     const int last = min(share.last, first + plan.round_groups);
-    bool plain = stage_token_pieces<all_tiles>(x, tokens, last - first, team, row_of);
+    bool plain = x.gemm.a.value_bytes == 1 ? stage_token_pieces<all_tiles>(x, tokens, last - first, team, row_of)
+                                           : quantize_token_pieces<all_tiles>(x, tokens, last - first, team, row_of);
 #pragma unroll 1
     for (int chunk = 0; chunk < token_chunks(all_tiles); ++chunk) {
       const int begin = first + chunk * plan.chunk_groups;

@@ -18,8 +18,8 @@ __device__ __forceinline__ bool are_plain(std::uint32_t four_codes) {
                     each * (largest_plain_scale - smallest_plain_scale)) == 0;
 }
 
-/// Whether eight codes of weights are plain or one more, 64 to 191: exactly those have different top bits. Beside a plain
-/// code of a token, 191 does no harm: 2^64 * 2^63 is an f32.
+/// Whether eight codes of weights are plain or one more, 64 to 191: exactly those have different top bits. Beside a
+/// plain code of a token, 191 does no harm: 2^64 * 2^63 is an f32.
 __device__ __forceinline__ bool are_plain_weights(uint2 codes) {
   constexpr std::uint32_t tops = 0x80808080U;
   return ((codes.x ^ codes.x << 1) & (codes.y ^ codes.y << 1) & tops) == tops;

@@ -8,8 +8,8 @@
 
 namespace millet::hopper {
 
-/// Where the teams of a cluster's blocks send each other their sums, and the block of each part of the rows adds them up.
-/// Shared memory of its own, since a block may still be multiplying when the first sums arrive.
+/// Where the teams of a cluster's blocks send each other their sums, and the block of each part of the rows adds them
+/// up. Shared memory of its own, since a block may still be multiplying when the first sums arrive.
 template <int AllTiles>
 class ClusterRows {
  public:

@@ -39,7 +39,10 @@ template <class View>
 
 [[nodiscard]] inline TokensArguments tokens_arguments(const Activations& a) noexcept {
   return {static_cast<const std::uint8_t*>(a.values), reinterpret_cast<const std::uint8_t*>(a.scales), a.value_stride,
-          a.scale_stride};
+          a.scale_stride,
+          a.format == ActivationFormat::mx     ? 1
+          : a.format == ActivationFormat::bf16 ? 2
+                                               : 4};
 }
 
 [[nodiscard]] inline Expected<void> checked(std::string_view what, cudaError_t error) {

@@ -46,7 +46,8 @@ class StoreFour {
   __device__ StoreFour(const OutputArguments& c, Index n)
       : c_(c),
         n_(n),
-        aligned_((reinterpret_cast<std::uintptr_t>(c.values) % (c.bf16 ? 8 : 16) | static_cast<std::uintptr_t>(c.row_stride) % 4) == 0) {}
+        aligned_((reinterpret_cast<std::uintptr_t>(c.values) % (c.bf16 ? 8 : 16) |
+                  static_cast<std::uintptr_t>(c.row_stride) % 4) == 0) {}
 
   /// \param column  a multiple of 4; columns from n on are left out
   __device__ void operator()(Index row, Index column, float4 sum) const {
@@ -105,7 +106,10 @@ class ClusterSums {
 
   /// Called by every thread of the block at its start; says to the cluster that this block is there.
   __device__ ClusterSums(std::uint8_t* shared, std::uint64_t* barrier, const GemmArguments& x, int rank)
-      : incoming_(reinterpret_cast<float*>(shared)), barrier_(shared_address(barrier)), ranks_(x.split.cluster), rank_(rank) {
+      : incoming_(reinterpret_cast<float*>(shared)),
+        barrier_(shared_address(barrier)),
+        ranks_(x.split.cluster),
+        rank_(rank) {
     if (ranks_ == 1) return;
     // All of these are powers of two (WorkSplit).
     const int rows = x.split.row_warps * strip_rows;

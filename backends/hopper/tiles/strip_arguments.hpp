@@ -20,12 +20,13 @@ struct StripWeightsArguments {
   bool row_major;  ///< else StripValues and StripScales
 };
 
-/// A in e4m3 with e8m0 scales. Strides in elements.
+/// A in e4m3 with e8m0 scales, or in bf16 or f32, which the kernel quantizes. Strides in elements.
 struct TokensArguments {
   const std::uint8_t* values;
-  const std::uint8_t* scales;
+  const std::uint8_t* scales;  ///< null unless a value has one byte
   Index value_stride;
   Index scale_stride;
+  int value_bytes;  ///< 1: e4m3, 2: bf16, 4: f32
 };
 
 struct OutputArguments {

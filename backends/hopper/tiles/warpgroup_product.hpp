@@ -4,9 +4,10 @@
 #include "millet/backends/hopper/instructions.hpp"
 #include "millet/backends/hopper/tiles/block_scales.hpp"
 #include "millet/backends/hopper/tiles/lane_weights.hpp"
+#include "millet/quantize/quantize_block.hpp"
 
-// The product of a team of one or two warpgroups: 64 or 128 rows of B times up to 64 tokens over a share of k, by `wgmma`
-// on e4m3. Device code only.
+// The product of a team of one or two warpgroups: 64 or 128 rows of B times up to 64 tokens over a share of k, by
+// `wgmma` on e4m3. Device code only.
 //
 // "Block dot, then scale": one instruction with a zero accumulator sums one block of 32 k, then the sum times
 // 2^(scale of the weight + scale of the token - 254) is added in f32. Nothing is converted. Weights come by the bulk
@@ -27,8 +28,8 @@ inline constexpr int group_bytes = group_value_bytes + group_scale_bytes;
 /// Shared memory that the codes and scales of one token take for one group, in bytes.
 inline constexpr int token_group_bytes = blocks_per_group * (32 + 4);
 
-/// The threads of a thread block that have the same share of k: they stage tokens together and meet at a barrier of their
-/// own.
+/// The threads of a thread block that have the same share of k: they stage tokens together and meet at a barrier of
+/// their own.
 struct Team {
   int thread;   ///< of the calling thread in it
   int threads;  ///< a multiple of 128
@@ -39,7 +40,8 @@ struct Team {
 class WeightRing {
  public:
   /// \param ring  address of plan.stages * plan.stage_groups * group_bytes; \param barriers  of plan.stages barriers
-  /// \param asks  whether this thread, one of those that read the strip, asks for its parts: at first for as many as the
+  /// \param asks  whether this thread, one of those that read the strip, asks for its parts: at first for as many as
+  /// the
   ///              ring holds
   __device__ WeightRing(const WarpgroupGemmArguments& x, Index strip, GroupRange groups, std::uint32_t ring,
                         std::uint32_t barriers, bool asks)
@@ -112,10 +114,23 @@ struct TokenPieces {
 /// there; for few the additional barriers cost more than they save.
 [[nodiscard]] __host__ __device__ constexpr int token_chunks(int tiles) noexcept { return tiles <= 2 ? 1 : 3; }
 
+/// Which token a thread stages, and which of its pieces of k: a warp takes the eight tokens of a tile by four pieces
+/// that stand together, so that it reads few lines and writes 128 bytes in a row.
+template <int Tiles>
+struct StagingPlace {
+  int token;
+  int first;  ///< piece
+  int step;   ///< pieces to this thread's next; a team has at least as many warps as there are tiles
+
+  __device__ explicit StagingPlace(const Team& team)
+      : token(team.thread / warp_lanes % Tiles * tokens_per_tile + team.thread % tokens_per_tile),
+        first(team.thread / warp_lanes / Tiles * 4 + team.thread / tokens_per_tile % 4),
+        step(team.threads / warp_lanes / Tiles * 4) {}
+};
+
 /// Starts to bring the tokens' codes for `groups` groups into shared memory, in chunks of plan.chunk_groups, and brings
 /// their scales; await_chunk must follow. Returns whether every scale that this thread has seen is plain.
 ///
-/// A thread stays with one token; eight neighbours take the eight tokens of a piece, and so write 128 bytes in a row.
 /// Coherent loads (no __ldg): the preceding kernel may have written A while this one was already running, and the
 /// read-only path may not see that.
 /// \param row_of  (token) the row of A, or -1 for none: what stands in its place is multiplied and never stored
@@ -125,29 +140,27 @@ __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments&
   constexpr int tokens = Tiles * tokens_per_tile;
   const TokensArguments& a = x.gemm.a;
   const int blocks = static_cast<int>(x.gemm.b.k / MxBlock::k);
-  const int token = team.thread % tokens;
-  const int first = team.thread / tokens;
-  const int step = team.threads / tokens;
+  const StagingPlace<Tiles> at(team);
   const int first_block = to.first_group * blocks_per_group;
   const int count = min(blocks - first_block, groups * blocks_per_group);
-  const Index row = row_of(token);
-  const std::uint8_t* from = a.values + row * a.value_stride + first_block * 32 + first * 16;
-  std::uint32_t values = to.values + team.thread * 16;
-  const int distance = step * 16;
-  const int piece_distance = team.threads * 16;
+  const Index row = row_of(at.token);
+  const std::uint8_t* from = a.values + row * a.value_stride + first_block * 32 + at.first * 16;
+  std::uint32_t values = to.values + (at.first * tokens + at.token) * 16;
+  const int distance = at.step * 16;
+  const int piece_distance = at.step * tokens * 16;
   const bool aligned =
       (reinterpret_cast<std::uintptr_t>(a.values) | static_cast<std::uintptr_t>(a.value_stride)) % 16 == 0;
-  int done = first;  // of 16 k each
+  int piece = at.first;  // of 16 k
 #pragma unroll 1
   for (int chunk = 1; chunk <= token_chunks(Tiles); ++chunk) {
     const int last = row < 0 ? 0 : min(count, chunk * x.plan.chunk_groups * blocks_per_group) * 2;
     if (aligned) {
       // A copy holds on to its address registers until it has been sent: four at a time have their own.
 #pragma unroll 4
-      for (; done < last; done += step, from += distance, values += piece_distance) copy_async(values, from);
+      for (; piece < last; piece += at.step, from += distance, values += piece_distance) copy_async(values, from);
     } else {
 #pragma unroll 1
-      for (; done < last; done += step, from += distance, values += piece_distance) {
+      for (; piece < last; piece += at.step, from += distance, values += piece_distance) {
 #pragma unroll 1
         for (int j = 0; j < 16; ++j) store_shared(values + j, from[j]);
       }
@@ -160,8 +173,8 @@ __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments&
     const std::uint8_t* codes_from = a.scales + row * a.scale_stride + first_block;
     const bool words =
         (reinterpret_cast<std::uintptr_t>(a.scales) | static_cast<std::uintptr_t>(a.scale_stride)) % 4 == 0;
-#pragma unroll 2
-    for (int group = first; group < groups; group += step) {
+#pragma unroll 1
+    for (int group = at.first; group < groups; group += at.step) {
       const int block = group * blocks_per_group;
       std::uint32_t codes = 0x7F7F7F7FU;  // plain, for blocks beyond the last
       if (words && block + blocks_per_group <= count) {
@@ -175,9 +188,67 @@ __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments&
       plain &= are_plain(codes);
 #pragma unroll
       for (int j = 0; j < blocks_per_group; ++j) {
-        store_shared(to.scales + ((block + j) * tokens + token) * 4, exponent_of(codes, j));
+        store_shared(to.scales + ((block + j) * tokens + at.token) * 4, exponent_of(codes, j));
       }
     }
+  }
+  return plain;
+}
+
+/// Four bf16 or f32 values from `from` on. \param aligned  to all four
+__device__ __forceinline__ float4 load_four(const std::uint8_t* from, int value_bytes, bool aligned) {
+  if (value_bytes == 4) {
+    const auto* const values = reinterpret_cast<const float*>(from);
+    return aligned ? *reinterpret_cast<const float4*>(values) : make_float4(values[0], values[1], values[2], values[3]);
+  }
+  const auto* const halves = reinterpret_cast<const std::uint16_t*>(from);
+  const auto widen = [](std::uint32_t bits) { return __uint_as_float(bits << 16); };
+  if (!aligned) return make_float4(widen(halves[0]), widen(halves[1]), widen(halves[2]), widen(halves[3]));
+  const uint2 two = *reinterpret_cast<const uint2*>(from);
+  return make_float4(widen(two.x), widen(two.x >> 16), widen(two.y), widen(two.y >> 16));
+}
+
+/// Like stage_token_pieces for bf16 and f32 tokens, which it quantizes with the framework's default, RCEIL: the same
+/// bits as quantize_block. A thread takes a block of a token at a time.
+template <int Tiles, class RowOf>
+__device__ __forceinline__ bool quantize_token_pieces(const WarpgroupGemmArguments& x, const TokenPieces& to,
+                                                      int groups, const Team& team, const RowOf& row_of) {
+  constexpr int tokens = Tiles * tokens_per_tile;
+  constexpr int quads = static_cast<int>(MxBlock::k) / 4;
+  const TokensArguments& a = x.gemm.a;
+  const StagingPlace<Tiles> at(team);
+  const Index row = row_of(at.token);
+  if (row < 0) return true;
+  const int first_block = to.first_group * blocks_per_group;
+  const int count = min(static_cast<int>(x.gemm.b.k / MxBlock::k) - first_block, groups * blocks_per_group);
+  const bool aligned = (reinterpret_cast<std::uintptr_t>(a.values) % (4 * a.value_bytes) |
+                        static_cast<std::uintptr_t>(a.value_stride) % 4) == 0;
+  bool plain = true;
+#pragma unroll 1
+  for (int block = at.first; block < count; block += at.step) {
+    const std::uint8_t* const from =
+        a.values + (row * a.value_stride + (first_block + block) * MxBlock::k) * a.value_bytes;
+    std::uint32_t amax = 0;  // as integers, NaN > infinity > finite
+#pragma unroll
+    for (int i = 0; i < quads; ++i) {
+      const float4 v = load_four(from + i * 4 * a.value_bytes, a.value_bytes, aligned);
+      amax = max(max(amax, max(__float_as_uint(v.x) & 0x7FFFFFFFU, __float_as_uint(v.y) & 0x7FFFFFFFU)),
+                 max(__float_as_uint(v.z) & 0x7FFFFFFFU, __float_as_uint(v.w) & 0x7FFFFFFFU));
+    }
+    const std::uint32_t code = scale_for_amax(amax, ScaleMode::rceil).bits;
+    plain &= code - smallest_plain_scale <= largest_plain_scale - smallest_plain_scale;
+    // Codes end at 247 or are NaN, so the power is a normal f32, and a product that is not is nearer to 0 than to an
+    // e4m3.
+    const float power = __uint_as_float((254 - min(code, 247U)) << 23);
+#pragma unroll
+    for (int i = 0; i < quads; ++i) {
+      const float4 v = load_four(from + i * 4 * a.value_bytes, a.value_bytes, aligned);
+      const std::uint32_t codes = code == E8M0::nan_bits
+                                      ? 0x7F7F7F7FU
+                                      : to_e4m3(make_float4(v.x * power, v.y * power, v.z * power, v.w * power));
+      store_shared(to.values + ((block * 2 + i / 4) * tokens + at.token) * 16 + i % 4 * 4, codes);
+    }
+    store_shared(to.scales + (block * tokens + at.token) * 4, code << 23);
   }
   return plain;
 }
@@ -239,8 +310,7 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
   constexpr int block_scales = AllTiles * tokens_per_tile * 4;
   const uint2 codes = load_shared_8(weight_scales);
   // The matrix instructions need the whole warp, so it decides as one.
-  const bool plain =
-      __all_sync(0xFFFFFFFFU, plain_tokens && existing >= blocks_per_group && are_plain_weights(codes));
+  const bool plain = __all_sync(0xFFFFFFFFU, plain_tokens && existing >= blocks_per_group && are_plain_weights(codes));
 #pragma unroll
   for (int first = 0; first < blocks_per_group; first += in_flight) {
     float sum[in_flight][Tiles][4];
@@ -254,8 +324,8 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
     uint2 scales[in_flight][Tiles];
 #pragma unroll
     for (int i = 0; i < in_flight * Tiles; ++i) {
-      scales[i / Tiles][i % Tiles] =
-          load_shared_8(token_scales + first * block_scales + i / Tiles * block_scales + i % Tiles * tokens_per_tile * 4);
+      scales[i / Tiles][i % Tiles] = load_shared_8(token_scales + first * block_scales + i / Tiles * block_scales +
+                                                   i % Tiles * tokens_per_tile * 4);
     }
     wait_for_products<0>();
 #pragma unroll
@@ -263,16 +333,16 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
     if (plain) {
 #pragma unroll
       for (int i = 0; i < in_flight; ++i) {
-        add_scaled<Tiles, true>(sum[i], scales[i], exponent_of(codes.x, first + i),
-                                exponent_of(codes.y, first + i), total);
+        add_scaled<Tiles, true>(sum[i], scales[i], exponent_of(codes.x, first + i), exponent_of(codes.y, first + i),
+                                total);
       }
     } else {
 #pragma unroll
       for (int i = 0; i < in_flight; ++i) {
         // A block beyond the last multiplied what stood in shared memory.
         if (first + i >= existing) continue;
-        add_scaled<Tiles, false>(sum[i], scales[i], exponent_of(codes.x, first + i),
-                                 exponent_of(codes.y, first + i), total);
+        add_scaled<Tiles, false>(sum[i], scales[i], exponent_of(codes.x, first + i), exponent_of(codes.y, first + i),
+                                 total);
       }
     }
   }
@@ -288,8 +358,7 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, Weig
   constexpr int scale_bytes = blocks_per_group * AllTiles * tokens_per_tile * 4;
   const int staged = chunk.first - tokens.first_group;
   TokenMatrix matrix(tokens.values + staged * matrix_bytes + first_tile * 128, AllTiles * 128);
-  std::uint32_t token_scales =
-      tokens.scales + staged * scale_bytes + (first_tile * tokens_per_tile + lane % 4 * 2) * 4;
+  std::uint32_t token_scales = tokens.scales + staged * scale_bytes + (first_tile * tokens_per_tile + lane % 4 * 2) * 4;
   int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - chunk.first * blocks_per_group;
 #pragma unroll 1
   for (int part = chunk.first; part < chunk.last; part += x.plan.stage_groups) {
