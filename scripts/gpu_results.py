@@ -4,8 +4,9 @@
 
 usage: scripts/gpu_results.py docs/results/h200 > docs/results/h200.md
 
-The folder holds cold-graph.jsonl and hot-eager.jsonl (records of `millet run --backend hopper --baseline none`, the second with
---protocol hot) and triton.jsonl (experiments/baselines/triton_dot_scaled.py), all from one session on one machine.
+The folder holds, all from one sitting on one machine: cold-graph.jsonl and hot-eager.jsonl (records of `millet run --backend hopper
+--baseline none`, the second with --protocol hot), triton.jsonl and vendor.jsonl (experiments/baselines/triton_dot_scaled.py and
+vendor_products.py), and floor.jsonl (millet_read_floor).
 """
 import json
 import math
@@ -56,6 +57,9 @@ def main():
         key = t["label"], t["m"]
         if "median_us" in t and t["median_us"] < best.get(key, math.inf):
             best[key] = t["median_us"]
+    vendor = {(v["product"], v["label"], v["m"]): v["median_us"] for v in read(folder / "vendor.jsonl")}
+    floor = {(f["label"], f["early"]): f["median_us"] for f in read(folder / "floor.jsonl")}
+    versions = read(folder / "vendor.jsonl")[0]
     some = next(iter(cold.values()))
     roof = some["roof"]
 
@@ -69,8 +73,17 @@ def main():
     table("Median microseconds:", lambda label, m: us(cold[label, m]))
     table("Time over the least time that the read and matrix rates allow (which no launch reaches; it counts no launch at all):",
           lambda label, m: us(cold[label, m]) * 1e3 / cold[label, m]["roof"]["lower_bound_ns"])
+    table("Time over the read floor, the least time of some hundred launches that only read the shape's bytes, each begun after the "
+          "one before had ended (ours may begin before, so less than 1 is possible):",
+          lambda label, m: us(cold[label, m]) / floor[label, False])
+    print("\n| read floor, us | " + " | ".join(SHAPES) + " |\n|---|" + "---:|" * len(SHAPES))
+    for early, name in ((False, "one launch after the other"), (True, "early launches")):
+        print(f"| {name} | " + " | ".join(f"{floor[label, early]:.2f}" for label in SHAPES) + " |")
     table("Speedup over stock Triton `tl.dot_scaled` (64 x 128 x 128, 8 warps):", lambda label, m: stock[label, m] / us(cold[label, m]))
     table("Speedup over the best of Triton's sweep, chosen for each cell:", lambda label, m: best[label, m] / us(cold[label, m]))
+    table(f"Speedup over cuBLASLt on e4m3 with one scale a tensor, which is less work (torch {versions['torch']}, CUDA {versions['cuda']}):",
+          lambda label, m: vendor["fp8_per_tensor", label, m] / us(cold[label, m]))
+    table("Speedup over cuBLAS on bf16, which reads twice the bytes:", lambda label, m: vendor["bf16", label, m] / us(cold[label, m]))
     table("Published speedup of the seed's kernels over stock Triton on an MI355X (ROCm/aiter #3783; not measured here):",
           lambda label, m: cold[label, m]["published"]["speedup"])
     table("Median microseconds by the seed's protocol (hot caches, eager launches, host cost included):",

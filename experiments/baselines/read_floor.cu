@@ -2,9 +2,9 @@
 // The read floor of the seed's four dense shapes on this GPU: the least time of any of some hundred launches that only
 // read as many bytes as the shape's weights and scales have, and do nothing with them.
 //
-// The protocol is that of `millet run --protocol cold`: calls rotate over more than 400 MB and are replayed as one graph; median
-// of 15 replays. One JSON line a shape and way to launch: "early" launches may start, and read, before the one before has
-// ended, as kernels whose weights come early do.
+// The protocol is that of `millet run --protocol cold`: calls rotate over more than 400 MB and are replayed as one
+// graph; median of 15 replays. One JSON line a shape and way to launch: "early" launches may start, and read, before
+// the one before has ended, as kernels whose weights come early do.
 
 #include <cuda_runtime.h>
 
@@ -88,7 +88,6 @@ struct Floor {
   std::string launch;
 };
 
-
 double median_us(cudaStream_t stream, int calls, const std::function<void(int)>& launch) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
@@ -163,8 +162,9 @@ int main() {
           config.gridDim = dim3(sms * a_sm);
           config.blockDim = dim3(threads);
           const auto loads = [&](int unroll, auto* kernel) {
-            attempt(config, std::to_string(a_sm) + " x " + std::to_string(threads) + " threads, " +
-                                std::to_string(unroll) + " loads",
+            attempt(config,
+                    std::to_string(a_sm) + " x " + std::to_string(threads) + " threads, " + std::to_string(unroll) +
+                        " loads",
                     [&](const cudaLaunchConfig_t& c, const char* from) {
                       return cudaLaunchKernelEx(&c, kernel, reinterpret_cast<const uint4*>(from), bytes / 16, sink);
                     });
@@ -182,8 +182,9 @@ int main() {
             config.gridDim = dim3(sms * a_sm);
             config.blockDim = dim3(128);
             config.dynamicSmemBytes = static_cast<std::size_t>(stages) * static_cast<std::size_t>(chunk);
-            attempt(config, std::to_string(a_sm) + " x " + std::to_string(stages) + " copies of " +
-                                std::to_string(chunk) + " bytes",
+            attempt(config,
+                    std::to_string(a_sm) + " x " + std::to_string(stages) + " copies of " + std::to_string(chunk) +
+                        " bytes",
                     [&](const cudaLaunchConfig_t& c, const char* from) {
                       return cudaLaunchKernelEx(&c, read_by_copies, from, bytes, chunk, stages, sink);
                     });

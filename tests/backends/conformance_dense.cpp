@@ -102,9 +102,53 @@ Failures matches_reference(const Backend& backend, const GemmKernel& kernel) {
   return within_error_bound(backend, kernel, Data::gaussian, problems());
 }
 
+// One product of 2^16 in a block and 1, 2 or 31 of 2^17 down to 2^-18 beside it: where an accumulator cuts them off,
+// and whether it loses more of them than it declares.
+Failures keeps_small_products_beside_a_large_one(const Backend& backend, const GemmKernel& kernel) {
+  constexpr int exponents = 18;  // of a weight: 8 down to -9
+  constexpr std::array counts{1, 2, 31};
+  const GemmProblem p{.m = 2, .n = exponents * 3, .k = MxBlock::k, .output = OutputType::f32};
+  Failures failures;
+  if (!kernel.supports(p)) return failures;
+  HostActivations a;
+  a.mx = MxMatrix<>(RowMajor(p.m, p.k), row_major_scales(p.m, p.k));
+  MxMatrix<> b(RowMajor(p.n, p.k), row_major_scales(p.n, p.k));
+  for (E8M0& scale : a.mx.scales()) scale = E8M0{127};
+  for (E8M0& scale : b.scales()) scale = E8M0{127};
+  for (Index token = 0; token < p.m; ++token) {
+    for (Index k = 0; k < p.k; ++k) {
+      a.mx.values()[token * p.k + k] = E4M3::round(k == 0 ? 0x1p8F : token == 0 ? 1.0F : 0x1p-9F);
+    }
+  }
+  for (Index row = 0; row < p.n; ++row) {
+    const int exponent = 8 - static_cast<int>(row) / 3;
+    b.values()[row * p.k] = E4M3::round(0x1p8F);
+    for (int k = 1; k <= counts[row % 3]; ++k) b.values()[row * p.k + k] = E4M3::round(std::ldexp(1.0F, exponent));
+  }
+  for (int policy = 0; policy < kernel.policy_count; ++policy) {
+    const auto c = run(backend, kernel, {p, &a, &b}, policy);
+    if (!c) return {c.error().message};
+    for (Index i = 0; i < p.m * p.n; ++i) {
+      const Index row = i % p.n;
+      const double small = std::ldexp(1.0, 8 - static_cast<int>(row) / 3) * (i < p.n ? 1.0 : 0x1p-9);
+      const double exact = 0x1p16 + counts[row % 3] * small;
+      const double allowed = (31.0 * kernel.accumulator.unit_roundoff + 0x1p-24) * exact;
+      if (!(std::abs(static_cast<double>((*c)[i]) - exact) <= allowed)) {
+        failures.push_back(fmt::format("2^16 and {} times {}, policy '{}': {} instead of {}", counts[row % 3], small,
+                                       kernel.policy_name(policy), (*c)[i], exact));
+      }
+    }
+  }
+  return failures;
+}
+
 // Enough products and outputs for the rounding of an accumulator to show.
 Failures accumulates_as_declared(const Backend& backend, const GemmKernel& kernel) {
-  return within_error_bound(backend, kernel, Data::gaussian, {{1, 512, 7168}, {4, 128, 7168}});
+  Failures failures = within_error_bound(backend, kernel, Data::gaussian, {{1, 512, 7168}, {4, 128, 7168}});
+  for (std::string& failure : keeps_small_products_beside_a_large_one(backend, kernel)) {
+    failures.push_back(std::move(failure));
+  }
+  return failures;
 }
 
 Failures takes_each_scale_from_its_block(const Backend& backend, const GemmKernel& kernel) {
