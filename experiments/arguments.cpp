@@ -53,6 +53,18 @@ Expected<double> parse_duration(std::string_view option, std::string_view text) 
   return seconds;
 }
 
+Expected<Shard> parse_shard(std::string_view option, std::string_view text) {
+  Shard shard{0, 0};
+  const char* const end = text.data() + text.size();
+  const auto number = std::from_chars(text.data(), end, shard.number);
+  const bool slash = number.ec == std::errc() && number.ptr != end && *number.ptr == '/';
+  const auto count = slash ? std::from_chars(number.ptr + 1, end, shard.count) : number;
+  if (!slash || count.ec != std::errc() || count.ptr != end || shard.number < 1 || shard.number > shard.count) {
+    return fail(ErrorCode::invalid_argument, "{}: '{}' names no part; write 1/8 to 8/8 for eight parts", option, text);
+  }
+  return shard;
+}
+
 std::string shell_word(std::string_view text) {
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 ||

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cases/shard.hpp"
 #include "millet/error/expected.hpp"
 #include "millet/layout/mapping.hpp"
 
@@ -19,6 +20,9 @@ namespace millet {
 
 /// Seconds of "60s", "500ms", "2m" or "60". Errors: invalid_argument for anything else, and for 0 or less.
 [[nodiscard]] Expected<double> parse_duration(std::string_view option, std::string_view text);
+
+/// The shard of "2/8". Errors: invalid_argument for anything else, and for a number outside [1, count].
+[[nodiscard]] Expected<Shard> parse_shard(std::string_view option, std::string_view text);
 
 /// `text` as one word of a shell command: in single quotes where it needs them.
 [[nodiscard]] std::string shell_word(std::string_view text);

@@ -61,6 +61,7 @@ int run_command_line(int argc, char** argv) {
   add_run(app, invocation);
   add_list(app, invocation);
   add_verify(app, invocation);
+  add_tune(app, invocation);
   add_report(app, invocation);
   add_doctor(app, invocation);
   try {

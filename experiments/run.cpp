@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "arguments.hpp"
+#include "cases/shape_arguments.hpp"
 #include "machine/machine.hpp"
 #include "near_names.hpp"
 #include "run/session.hpp"
@@ -14,13 +15,10 @@ namespace {
 
 // The options as typed.
 struct RunArguments {
-  std::string presets;
+  ShapeArguments shapes;
   std::optional<std::string> weights;
   std::string tensor;
   MxPairSuffixes suffixes;
-  std::vector<std::string> shape_files;
-  std::string m;
-  std::string filter;
   std::string backends;
   std::string baselines = "eigen_f32";
   std::string protocol = "cold";
@@ -34,37 +32,12 @@ struct RunArguments {
   std::string experts = "used";
   std::string kernel;
   int policy = -1;
+  std::vector<std::string> tuned;
+  std::string shard;
   std::vector<std::string> tags;
   bool strict = false;
   bool quiet = false;
 };
-
-Expected<std::vector<ShapeCases>> wanted_shapes(const RunArguments& arguments) {
-  std::vector<ShapeCases> shapes;
-  const auto append = [&](Expected<std::vector<ShapeCases>> more) -> Expected<void> {
-    if (!more) return fail(std::move(more));
-    std::move(more->begin(), more->end(), std::back_inserter(shapes));
-    return {};
-  };
-  std::string presets = arguments.presets;
-  if (presets.empty() && arguments.shape_files.empty()) presets = "seed-dense";
-  if (!presets.empty()) {
-    const auto names = parse_list("--preset", presets);
-    if (!names) return tl::unexpected(names.error());
-    for (const std::string& name : *names) {
-      if (auto done = append(cases_of_preset(name)); !done) return fail(std::move(done));
-    }
-  }
-  for (const std::string& file : arguments.shape_files) {
-    if (auto done = append(cases_of_file(file)); !done) return fail(std::move(done));
-  }
-  if (!arguments.m.empty()) {
-    const auto m = parse_extents("--m", arguments.m);
-    if (!m) return tl::unexpected(m.error());
-    for (ShapeCases& shape : shapes) shape.m() = *m;
-  }
-  return filtered(std::move(shapes), arguments.filter);
-}
 
 template <class T>
 Expected<T> parse_word(std::string_view option, const std::string& word, std::optional<T> value,
@@ -78,14 +51,14 @@ Expected<WeightCases> wanted_layers(const RunArguments& arguments) {
   request.file = *arguments.weights;
   request.tensor = arguments.tensor;
   request.suffixes = arguments.suffixes;
-  if (!arguments.m.empty()) {
-    auto m = parse_extents("--m", arguments.m);
+  if (!arguments.shapes.m.empty()) {
+    auto m = parse_extents("--m", arguments.shapes.m);
     if (!m) return fail(std::move(m));
     request.m = *std::move(m);
   }
   auto cases = cases_of_weights(request);
   if (!cases) return cases;
-  auto kept = filtered(std::move(cases->layers), arguments.filter);
+  auto kept = filtered(std::move(cases->layers), arguments.shapes.filter);
   if (!kept) return fail(std::move(kept));
   cases->layers = *std::move(kept);
   return cases;
@@ -99,7 +72,7 @@ Expected<RunOptions> parse(const RunArguments& arguments) {
     options.shapes = std::move(cases->layers);
     options.skipped_tensors = std::move(cases->skipped);
   } else {
-    auto shapes = wanted_shapes(arguments);
+    auto shapes = wanted_shapes(arguments.shapes);
     if (!shapes) return fail(std::move(shapes));
     options.shapes = *std::move(shapes);
   }
@@ -131,6 +104,7 @@ Expected<RunOptions> parse(const RunArguments& arguments) {
   options.operands = {*activation, *output, *mode, arguments.seed,
                       arguments.experts == "all" ? ResidentExperts::all : ResidentExperts::used};
   options.out = arguments.out.empty() ? default_results_folder() : arguments.out;
+  options.records = options.out / "records.jsonl";
   options.resume = arguments.resume;
   options.kernel = arguments.kernel;
   if (arguments.policy >= 0) {
@@ -139,6 +113,18 @@ Expected<RunOptions> parse(const RunArguments& arguments) {
                   arguments.policy);
     }
     options.policy = arguments.policy;
+  }
+  for (const std::string& tuned : arguments.tuned) {
+    const auto equals = tuned.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == tuned.size()) {
+      return fail(ErrorCode::invalid_argument, "--tuned: '{}' is not of the form backend=file.csv", tuned);
+    }
+    options.tuned[tuned.substr(0, equals)] = tuned.substr(equals + 1);
+  }
+  if (!arguments.shard.empty()) {
+    const auto shard = parse_shard("--shard", arguments.shard);
+    if (!shard) return tl::unexpected(shard.error());
+    options.shard = *shard;
   }
   options.strict = arguments.strict;
   options.quiet = arguments.quiet;
@@ -158,15 +144,12 @@ void add_run(CLI::App& app, Invocation& invocation) {
   auto* const command = app.add_subcommand("run", "Verify and time kernels over shapes; print and write tables");
   const auto arguments = std::make_shared<RunArguments>();
   RunArguments& a = *arguments;
-  auto* const preset =
-      command->add_option("--preset", a.presets, "Built-in shapes, a list: seed-dense (default), seed-moe, m3, tp");
-  auto* const shapes =
-      command->add_option("--shapes", a.shape_files, "CSV file of shapes (dense or MoE by its first line)");
+  const std::vector<CLI::Option*> shapes = add_shape_options(*command, a.shapes);
   auto* const weights = command->add_option("--weights", a.weights,
                                             "Instead of shapes: the matrices of a model.safetensors or "
                                             "model.safetensors.index.json, F32, F16 and BF16 quantized "
                                             "by --scale-mode, MX-FP8 pairs as they are");
-  weights->excludes(preset)->excludes(shapes);
+  for (CLI::Option* option : shapes) weights->excludes(option);
   command->add_option("--tensor", a.tensor, "Only tensors of --weights whose name matches this regular expression")
       ->needs(weights);
   command
@@ -176,8 +159,6 @@ void add_run(CLI::App& app, Invocation& invocation) {
       ->add_option("--scale-suffix", a.suffixes.scales,
                    "Stands there in the name of its scales: .weight_scale (default)")
       ->needs(weights);
-  command->add_option("--m", a.m, "Rows of A (MoE: tokens) instead of those of the shapes: 1,2,4");
-  command->add_option("--filter", a.filter, "Only cases whose name matches this regular expression");
   command->add_option("--backend", a.backends, "Backends to time, a list; default: every one that can run here");
   command->add_option("--baseline", a.baselines,
                       "Timed beside the kernels, a list: eigen_f32 (default), reference, a backend's name, none");
@@ -196,6 +177,11 @@ void add_run(CLI::App& app, Invocation& invocation) {
                       "MoE weights in memory: used (default: those that the routing names, and two of NaN), all");
   command->add_option("--kernel", a.kernel, "Force this kernel (also MILLET_FORCE_KERNEL); a decline is an error");
   command->add_option("--policy", a.policy, "Policy of the forced kernel, by number")->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--tuned", a.tuned, "backend=file.csv: a tuned table (of millet tune) instead of the built-in one")
+      ->take_all();
+  command->add_option("--shard", a.shard,
+                      "i/n: only the i-th of n parts of the cases, from 1/n to n/n; every case is in one of them");
   command->add_option("--tag", a.tags, "name=value to keep in every record")->take_all();
   command->add_flag("--strict", a.strict, "A bad row in a tuned table is an error");
   command->add_flag("--quiet", a.quiet, "No progress");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,8 @@ struct BackendSession {
   const Backend* backend = nullptr;
   DeviceInfo device;
   TunedTable tuned;
-  Ceilings ceilings;  ///< all 0 until measure_ceilings
+  std::string tuned_name;  ///< of the table, for messages
+  Ceilings ceilings;       ///< all 0 until measure_ceilings
 
   /// Whether it computes on this machine's processor: only then may baselines of the host stand beside it.
   [[nodiscard]] bool on_host() const;
@@ -31,10 +34,12 @@ enum class Purpose { results, times };
 
 /// The backends called `names`, or with "all" or nothing every one that can run here and serves the purpose.
 /// \param strict  a bad row in a tuned table is fatal
+/// \param tuned_files  by backend: tables read instead of the built-in ones
 /// Errors: unknown_name with near names; unavailable, with the reason, for a named one that cannot run here or has no
-/// times, and when none can; incorrect_result of the probe of a device that is to be timed; parse_error of a tuned
-/// table.
-[[nodiscard]] Expected<std::vector<BackendSession>> open_backends(const std::vector<std::string>& names,
-                                                                  Purpose purpose, bool strict);
+/// times, and when none can; incorrect_result of the probe of a device that is to be timed; io_error and parse_error of
+/// a tuned table.
+[[nodiscard]] Expected<std::vector<BackendSession>> open_backends(
+    const std::vector<std::string>& names, Purpose purpose, bool strict,
+    const std::map<std::string, std::filesystem::path>& tuned_files = {});
 
 }  // namespace millet

@@ -104,7 +104,7 @@ Record planned_record(const RecordCommon& common, const RunOptions& options, con
   record.roof = record_roof(work.work, common.ceilings, 0);
   const Selection<P>& selection = entrant.choice.selection;
   if (selection.row != nullptr) {
-    record.tuned.row = fmt::format("tuned table of {}:{}", entrant.subject.backend, selection.row->line);
+    record.tuned.row = fmt::format("{}:{}", entrant.choice.session->tuned_name, selection.row->line);
   }
   record.repro = repro_command(options, shape, planned.name, planned.m, entrant.subject.backend, entrant.subject.kernel,
                                selection.policy);

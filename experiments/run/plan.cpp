@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/plan.hpp"
 
+#include <algorithm>
+#include <regex>
 #include <utility>
+
+#include "near_names.hpp"
 
 namespace millet {
 
@@ -37,6 +41,42 @@ Expected<void> choose(const RunOptions& options, const BackendSession& session, 
   return {};
 }
 
+// What a search is over: the default choice first, then the other policies of the kernels that accept.
+template <class P>
+std::vector<Selection<P>> candidates(const BackendSession& session, const P& problem, const std::regex& wanted) {
+  std::vector<Selection<P>> found;
+  const auto choice = select(*session.backend, session.device, problem);
+  if (!choice) return found;
+  found.push_back({choice->kernel, choice->policy, Chosen::forced, nullptr, {}});
+  for (const KernelFor<P>& kernel : session.backend->template kernels<P>()) {
+    if (!std::regex_search(std::string(kernel.id), wanted) || !kernel.supports(problem)) continue;
+    for (int policy = 0; policy < kernel.policy_count; ++policy) {
+      if (&kernel == choice->kernel && policy == choice->policy) continue;
+      found.push_back({&kernel, policy, Chosen::forced, nullptr, {}});
+    }
+  }
+  return found;
+}
+
+Expected<std::regex> kernel_expression(const SearchSpace& space, const std::vector<BackendSession>& backends) {
+  std::regex expression;
+  try {
+    expression = std::regex(space.kernels);
+  } catch (const std::regex_error& error) {
+    return fail(ErrorCode::invalid_argument, "--kernel: '{}' is no regular expression: {}", space.kernels,
+                error.what());
+  }
+  std::vector<std::string> ids;
+  for (const BackendSession& session : backends) {
+    for (const GemmKernel& kernel : session.backend->gemm_kernels) ids.emplace_back(kernel.id);
+    for (const GroupedKernel& kernel : session.backend->grouped_kernels) ids.emplace_back(kernel.id);
+  }
+  if (std::any_of(ids.begin(), ids.end(), [&](const std::string& id) { return std::regex_search(id, expression); })) {
+    return expression;
+  }
+  return tl::unexpected(unknown_name("kernel", space.kernels, ids));
+}
+
 class Planner {
  public:
   Planner(const RunOptions& options, const std::vector<BackendSession>& backends,
@@ -46,28 +86,31 @@ class Planner {
   // Fills in who computes `planned`; whether anybody is left to do so.
   template <class P>
   Expected<bool> enter(PlannedCase<P>& planned, const RecordCase& common) {
+    planned.id = problem_id(common);
+    ids_.push_back(planned.id);
     for (const BackendSession& session : backends_) {
-      Entrant<P> entrant;
-      entrant.choice.session = &session;
-      if (auto chosen = choose(options_, session, planned.problem, entrant); !chosen) return fail(std::move(chosen));
-      entrant.subject = common;
-      RecordCase& subject = entrant.subject;
-      subject.backend = session.backend->name;
-      subject.execution_space = session.device.runtime;
-      subject.threads = session.threads();
-      if (const auto* kernel = entrant.choice.selection.kernel; kernel != nullptr) {
-        subject.kernel = kernel->id;
-        subject.policy = kernel->policy_name(entrant.choice.selection.policy);
-        subject.chosen = to_string(entrant.choice.selection.how);
-        subject.weight_layout = kernel->weight_layout->name();
+      std::vector<Entrant<P>> together;
+      if (options_.search) {
+        for (Selection<P>& candidate : candidates(session, planned.problem, search_)) {
+          together.emplace_back().choice.selection = std::move(candidate);
+        }
       }
-      entrant.id = case_id(subject);
-      if (done_.contains(entrant.id)) {
-        ++plan_.resumed;
-      } else if (!planned_.insert(entrant.id).second) {
-        ++plan_.repeated;
+      if (together.empty()) {
+        Entrant<P>& entrant = together.emplace_back();
+        if (auto chosen = choose(options_, session, planned.problem, entrant); !chosen) return fail(std::move(chosen));
+      }
+      for (Entrant<P>& entrant : together) {
+        entrant.choice.session = &session;
+        entrant.subject = common;
+        describe(session, entrant);
+      }
+      const auto is_done = [&](const Entrant<P>& entrant) { return done_.contains(entrant.id); };
+      if (std::all_of(together.begin(), together.end(), is_done)) {
+        plan_.resumed += together.size();
+      } else if (!planned_.insert(together.front().id).second) {
+        plan_.repeated += together.size();
       } else {
-        planned.entrants.push_back(std::move(entrant));
+        std::move(together.begin(), together.end(), std::back_inserter(planned.entrants));
       }
     }
     if (planned.entrants.empty()) return false;
@@ -79,6 +122,22 @@ class Planner {
     }
     ++plan_.cases;
     return true;
+  }
+
+  // What a record says about the kernel that was chosen.
+  template <class P>
+  static void describe(const BackendSession& session, Entrant<P>& entrant) {
+    RecordCase& subject = entrant.subject;
+    subject.backend = session.backend->name;
+    subject.execution_space = session.device.runtime;
+    subject.threads = session.threads();
+    if (const auto* kernel = entrant.choice.selection.kernel; kernel != nullptr) {
+      subject.kernel = kernel->id;
+      subject.policy = kernel->policy_name(entrant.choice.selection.policy);
+      subject.chosen = to_string(entrant.choice.selection.how);
+      subject.weight_layout = kernel->weight_layout->name();
+    }
+    entrant.id = case_id(subject);
   }
 
   Expected<void> add_dense(const ShapeCases& cases, const DenseShape& shape, PlannedShape& planned_shape) {
@@ -133,6 +192,11 @@ class Planner {
   }
 
   Expected<Plan> plan() {
+    if (options_.search) {
+      auto expression = kernel_expression(*options_.search, backends_);
+      if (!expression) return fail(std::move(expression));
+      search_ = *std::move(expression);
+    }
     for (const ShapeCases& cases : options_.shapes) {
       PlannedShape planned;
       planned.shape = &cases;
@@ -142,19 +206,41 @@ class Planner {
       if (!added) return fail(std::move(added));
       if (!planned.dense.empty() || !planned.grouped.empty()) plan_.shapes.push_back(std::move(planned));
     }
+    if (options_.shard) keep_shard(shard_of(ids_, *options_.shard));
     return std::move(plan_);
   }
 
  private:
+  void keep_shard(const std::set<std::string>& mine) {
+    const auto elsewhere = [&](const auto& planned) { return !mine.contains(planned.id); };
+    for (PlannedShape& shape : plan_.shapes) {
+      plan_.elsewhere += std::erase_if(shape.dense, elsewhere) + std::erase_if(shape.grouped, elsewhere);
+    }
+    std::erase_if(plan_.shapes, [](const PlannedShape& shape) { return shape.dense.empty() && shape.grouped.empty(); });
+    plan_.cases -= plan_.elsewhere;
+  }
+
   const RunOptions& options_;
   const std::vector<BackendSession>& backends_;
   const std::vector<const BackendSession*>& baselines_;
   const std::set<std::string> done_;
+  std::regex search_;
+  std::vector<std::string> ids_;  // of all problems
   std::set<std::string> planned_;
   Plan plan_;
 };
 
 }  // namespace
+
+std::string problem_id(const RecordCase& subject) {
+  RecordCase problem = subject;
+  for (std::string* text : {&problem.weight_layout, &problem.backend, &problem.kernel, &problem.policy, &problem.chosen,
+                            &problem.execution_space}) {
+    text->clear();
+  }
+  problem.threads = 0;
+  return case_id(problem);
+}
 
 Expected<Plan> make_plan(const RunOptions& options, const std::vector<BackendSession>& backends,
                          const std::vector<const BackendSession*>& baselines, std::set<std::string> done) {

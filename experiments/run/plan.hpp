@@ -24,7 +24,8 @@ struct Entrant {
 template <class P>
 struct PlannedCase {
   std::string name;
-  Index m = 0;  ///< rows of A; of a grouped problem the tokens
+  std::string id;  ///< problem_id
+  Index m = 0;     ///< rows of A; of a grouped problem the tokens
   P problem;
   std::vector<Entrant<P>> entrants;
   std::vector<Choice<P>> baseline_kernels;
@@ -43,16 +44,23 @@ struct PlannedShape {
 
 struct Plan {
   std::vector<PlannedShape> shapes;
-  std::size_t cases = 0;     ///< problems
-  std::size_t resumed = 0;   ///< (case, backend) pairs left out since `done` has them
-  std::size_t repeated = 0;  ///< pairs left out since an earlier shape is the same problem
+  std::size_t cases = 0;      ///< problems
+  std::size_t resumed = 0;    ///< (case, backend) pairs left out since `done` has them
+  std::size_t repeated = 0;   ///< pairs left out since an earlier shape is the same problem
+  std::size_t elsewhere = 0;  ///< problems that belong to other shards
 };
 
-/// Chooses a kernel for every case and backend before anything is timed.
+/// Identity of a problem with its operands and protocol, whoever computes it: the case id without backend, kernel,
+/// policy, weight layout, execution space and threads.
+[[nodiscard]] std::string problem_id(const RecordCase& subject);
+
+/// Chooses a kernel for every case and backend before anything is timed; for a search, every policy of every kernel
+/// that accepts, which stand or fall together: where one of them is not `done`, all are planned.
 ///
 /// \param baselines  backends whose kernels are timed as baselines
 /// \param done       case ids that are left out
-/// Errors: those of the problems; a forced kernel that does not exist or declines.
+/// Errors: those of the problems; a forced kernel that does not exist or declines; unknown_name when a search's
+/// expression matches no kernel, invalid_argument when it is none.
 [[nodiscard]] Expected<Plan> make_plan(const RunOptions& options, const std::vector<BackendSession>& backends,
                                        const std::vector<const BackendSession*>& baselines, std::set<std::string> done);
 

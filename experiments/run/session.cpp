@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "baselines/baseline_names.hpp"
 #include "machine/build_info.hpp"
 #include "machine/machine.hpp"
 #include "millet/report/jsonl.hpp"
@@ -40,8 +41,7 @@ Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool s
     } else if (name == "reference") {
       baselines.reference = true;
     } else {
-      std::vector<std::string> known = backend_names();
-      known.insert(known.begin(), {"eigen_f32", "reference"});
+      const std::vector<std::string> known = baseline_names();
       if (std::find(known.begin(), known.end(), name) == known.end()) {
         return tl::unexpected(unknown_name("baseline", name, known));
       }
@@ -56,10 +56,10 @@ Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool s
 }
 
 // The ids that a results file has a time for, from a build like this one.
-std::set<std::string> measured_cases(const JsonlContents& contents) {
+std::set<std::string> measured_cases(std::span<const Record> records) {
   const std::string build = build_id(build_info());
   std::set<std::string> ids;
-  for (const Record& record : contents.records) {
+  for (const Record& record : records) {
     if (record.build_id == build && record.timed()) ids.insert(record.case_id);
   }
   return ids;
@@ -76,9 +76,10 @@ std::string residency(const GroupedCase& planned, bool first) {
 
 class Session {
  public:
-  Session(const RunOptions& options, std::vector<BackendSession> backends, Baselines baselines, const Plan& plan,
-          JsonlWriter writer, std::vector<PublishedCell> published)
+  Session(const RunOptions& options, const SessionHooks& hooks, std::vector<BackendSession> backends,
+          Baselines baselines, const Plan& plan, JsonlWriter writer, std::vector<PublishedCell> published)
       : options_(options),
+        hooks_(hooks),
         backends_(std::move(backends)),
         baselines_(std::move(baselines)),
         plan_(plan),
@@ -119,6 +120,7 @@ class Session {
   [[nodiscard]] double eta() const noexcept;
 
   const RunOptions& options_;
+  const SessionHooks& hooks_;
   std::vector<BackendSession> backends_;
   Baselines baselines_;
   const Plan& plan_;
@@ -290,6 +292,7 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
   std::vector<const BackendSession*> baselines;
   for (const Choice<P>& choice : contest.baseline_kernels) baselines.push_back(choice.session);
   std::string line;
+  std::vector<Record> records;
   std::vector<bool> recorded(planned.entrants.size(), false);
   for (std::size_t i = 0; i < entrant_of_kernel.size(); ++i) {
     const std::size_t at = entrant_of_kernel[i];
@@ -305,6 +308,7 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     if (record.timed()) record.note += residency(planned, record.note.empty());
     line += (line.empty() ? "" : "; ") + summary(record);
     recorded[at] = true;
+    if (hooks_.case_done) records.push_back(record);
     if (auto done = write(std::move(record)); !done) return done;
   }
   for (std::size_t i = 0; i < planned.entrants.size(); ++i) {
@@ -327,6 +331,11 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
   }
   modelled_left_ = std::max(0.0, modelled_left_ - modelled);
   --cases_left_;
+  if (hooks_.case_done && !records.empty()) {
+    auto outcome = hooks_.case_done(records);
+    if (!outcome) return fail(std::move(outcome));
+    line = *std::move(outcome);
+  }
   progress_.end(line);
   return {};
 }
@@ -387,7 +396,7 @@ double Session::eta() const noexcept {
 }
 
 Expected<void> print_reports(const RunOptions& options) {
-  auto contents = read_jsonl(options.out / "records.jsonl");
+  auto contents = read_jsonl(options.records);
   if (!contents) return fail(std::move(contents));
   for (const std::string& line : contents->bad_lines) fmt::print(stderr, "millet: left out {}\n", line);
   if (auto done = write_report_files(options.out, contents->records); !done) return done;
@@ -404,11 +413,35 @@ Expected<void> print_reports(const RunOptions& options) {
   return {};
 }
 
+// How many kernels tuned rows chose, where any did.
+std::string about_choices(const Plan& plan) {
+  std::size_t all = 0;
+  std::size_t exact = 0;
+  std::size_t near = 0;
+  const auto count = [&](const auto& cases) {
+    for (const auto& planned : cases) {
+      for (const auto& entrant : planned.entrants) {
+        ++all;
+        if (entrant.choice.selection.row == nullptr) continue;
+        ++(entrant.choice.selection.how == Chosen::tuned_exact ? exact : near);
+      }
+    }
+  };
+  for (const PlannedShape& shape : plan.shapes) {
+    count(shape.dense);
+    count(shape.grouped);
+  }
+  if (exact + near == 0) return "";
+  return fmt::format("tuned rows chose {} of {} kernels, {} of them by the very shape and {} by the nearest m",
+                     exact + near, all, exact, near);
+}
+
 }  // namespace
 
-Expected<ExitCode> run_session(const RunOptions& options) {
+Expected<ExitCode> run_session(const RunOptions& options, const SessionHooks& hooks) {
+  const auto finish = [&] { return hooks.finish ? hooks.finish() : print_reports(options); };
   keep_freed_memory();
-  auto backends = open_backends(options.backends, Purpose::times, options.strict);
+  auto backends = open_backends(options.backends, Purpose::times, options.strict, options.tuned);
   if (!backends) return fail(std::move(backends));
   for (const BackendSession& session : *backends) {
     for (const std::string& row : session.tuned.rejected()) fmt::print(stderr, "millet: skipped {}\n", row);
@@ -418,13 +451,13 @@ Expected<ExitCode> run_session(const RunOptions& options) {
   auto published = published_cells();
   if (!published) return fail(std::move(published));
 
-  const std::filesystem::path file = options.out / "records.jsonl";
+  const std::filesystem::path& file = options.records;
   std::set<std::string> done;
   std::error_code ignored;
   if (options.resume && std::filesystem::exists(file, ignored)) {
     auto contents = read_jsonl(file);
     if (!contents) return fail(std::move(contents));
-    done = measured_cases(*contents);
+    done = hooks.done ? hooks.done(contents->records) : measured_cases(contents->records);
   }
   std::vector<const BackendSession*> baseline_backends;
   for (const BackendSession& session : baselines->backends) baseline_backends.push_back(&session);
@@ -433,22 +466,30 @@ Expected<ExitCode> run_session(const RunOptions& options) {
   if (plan->resumed > 0 && !options.quiet) {
     fmt::print(stderr, "millet: {} measurements are in {} already\n", plan->resumed, file.string());
   }
+  if (!options.quiet) {
+    if (const std::string text = about_choices(*plan); !text.empty()) fmt::print(stderr, "millet: {}\n", text);
+  }
+  if (options.shard && plan->cases == 0 && plan->resumed == 0) {
+    fmt::print(stderr, "millet: shard {}/{} holds none of the {} cases\n", options.shard->number, options.shard->count,
+               plan->elsewhere);
+    return ExitCode::ok;
+  }
   auto writer = JsonlWriter::open(file);
   if (!writer) return fail(std::move(writer));
 
   if (plan->cases == 0) {
-    if (auto printed = print_reports(options); !printed) return fail(std::move(printed));
+    if (auto printed = finish(); !printed) return fail(std::move(printed));
     return ExitCode::ok;
   }
   const InterruptGuard interrupts;
-  Session session(options, *std::move(backends), *std::move(baselines), *plan, *std::move(writer),
+  Session session(options, hooks, *std::move(backends), *std::move(baselines), *plan, *std::move(writer),
                   *std::move(published));
   if (auto ran = session.run(); !ran) {
     fmt::print(stderr, "\nmillet: {} measurements were kept in {}\n", session.measured(), session.path().string());
     return fail(std::move(ran));
   }
   const bool interrupted = InterruptGuard::requested();
-  if (auto printed = print_reports(options); !printed) return fail(std::move(printed));
+  if (auto printed = finish(); !printed) return fail(std::move(printed));
   std::string text = fmt::format("{} measured", session.measured());
   if (session.not_run() > 0) text += fmt::format(", {} not run or wrong (the notes say why)", session.not_run());
   if (session.incorrect() > 0) text += fmt::format(", {} INCORRECT", session.incorrect());
