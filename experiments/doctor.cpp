@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "baselines/eigen_f32.hpp"
+#include "baselines/host_baseline.hpp"
 #include "machine/build_info.hpp"
 #include "machine/machine.hpp"
 #include "millet/measure/sampler.hpp"
@@ -82,8 +82,10 @@ ExitCode print_doctor() {
                            build.sanitizer.empty() ? "" : ", sanitizer " + build.sanitizer));
   for (const auto& [name, version] : build.libraries) add("library", name + " " + version);
   add("reference", examine_reference());
-  const auto eigen = EigenF32::load(host_isa());
-  add("baseline eigen_f32", eigen ? eigen->title(1) : eigen.error().message);
+  for (const std::string& name : host_baseline_names()) {
+    const auto baseline = HostBaseline::load(name);
+    add("baseline " + name, baseline ? baseline->title(1) : baseline.error().message);
+  }
 
   std::vector<std::string> problems = doubts(machine, 1);
   for (const std::string& name : backend_names()) {

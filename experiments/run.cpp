@@ -161,7 +161,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
       ->needs(weights);
   command->add_option("--backend", a.backends, "Backends to time, a list; default: every one that can run here");
   command->add_option("--baseline", a.baselines,
-                      "Timed beside the kernels, a list: eigen_f32 (default), reference, a backend's name, none");
+                      "Timed beside the kernels, a list: eigen_f32 (default), openblas_f32, onednn_bf16, "
+                      "reference, a backend's name, none; millet doctor says which this build has");
   command->add_option(
       "--protocol", a.protocol,
       "cold: weights rotate over twice the last-level cache (default); hot: 200 calls after 30 warm-ups");

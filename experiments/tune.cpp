@@ -54,12 +54,12 @@ class Tuning {
     return fmt::format("{:.3f} us, {}", decision.row->median_us, decision.reason);
   }
 
-  // Contests of this very build that hold a time need not be held again; an interrupted run may not have told the
+  // Contests of this very build that decide something need not be held again; an interrupted run may not have told the
   // table.
   std::set<std::string> resume(std::span<const Record> records) {
     std::set<std::string> done;
     for (const TuneContest& contest : contests_of(records, session_.backend->name, build_id(build_info()))) {
-      if (std::none_of(contest.begin(), contest.end(), [](const Record* record) { return record->timed(); })) continue;
+      if (!decide(contest, session_, baseline_).row) continue;
       for (const Record* record : contest) done.insert(record->case_id);
       resumed_.push_back(contest);
     }
@@ -102,7 +102,10 @@ class Tuning {
     std::fflush(stdout);
   }
 
-  [[nodiscard]] const TunedFile& file() const noexcept { return file_; }
+  [[nodiscard]] bool decided_nothing() const noexcept {
+    return std::none_of(decisions_.begin(), decisions_.end(),
+                        [](const Decided& d) { return d.decision.row.has_value(); });
+  }
 
  private:
   static std::string shape_text(const RecordCase& subject) {
@@ -269,7 +272,11 @@ Expected<ExitCode> tune(const TuneArguments& arguments, const std::string& comma
     tuning.print();
     return {};
   };
-  return run_session(options, hooks);
+  auto code = run_session(options, hooks);
+  if (code && *code == ExitCode::ok && tuning.decided_nothing()) {
+    return fail(ErrorCode::unsupported, "tune: no problem got a row; the lines above say why");
+  }
+  return code;
 }
 
 }  // namespace

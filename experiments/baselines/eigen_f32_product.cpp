@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled once for each instruction set, into a library of its own that hides everything but the one function: Eigen's
 // inline functions exist in several versions then, and none of them may be picked for code outside.
-#include "baselines/eigen_f32_product.hpp"
-
 #include <Eigen/Core>
 #include <algorithm>
+#include <cstdio>
+
+#include "baselines/baseline_product.hpp"
 
 namespace {
 
@@ -36,25 +37,57 @@ void multiply(const float* a, const float* b, float* c, std::int64_t m, std::int
   product.noalias() = Rows(a, m, k) * weights.transpose();
 }
 
-}  // namespace
+struct Product {
+  std::int64_t m, n, k, threads;
+};
 
-extern "C" __attribute__((visibility("default"))) int millet_eigen_f32_product(const float* a, const float* b, float* c,
-                                                                               std::int64_t m, std::int64_t n,
-                                                                               std::int64_t k, std::int64_t threads) {
+void* create(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t threads, char* why, std::size_t why_size) {
+#if !defined(_OPENMP)
+  if (threads > 1) {
+    std::snprintf(why, why_size, "%lld threads wanted, but it was built without OpenMP",
+                  static_cast<long long>(threads));
+    return nullptr;
+  }
+#endif
+  static_cast<void>(why);
+  static_cast<void>(why_size);
+  return new Product{m, n, k, threads};
+}
+
+int multiply_all(void* product, const void* a_data, const void* b_data, float* c) {
+  const auto& [m, n, k, threads] = *static_cast<const Product*>(product);
+  const auto* const a = static_cast<const float*>(a_data);
+  const auto* const b = static_cast<const float*>(b_data);
   if (threads <= 1) {
     multiply(a, b, c, m, n, k, 0, n);
     return 0;
   }
-#if defined(_OPENMP)
-#pragma omp parallel for schedule(static) num_threads(static_cast <int>(threads))
-  for (std::int64_t share = 0; share < threads; ++share) {
-    const std::int64_t width = (n + threads - 1) / threads;
-    const std::int64_t first = std::min(n, share * width);
-    const std::int64_t last = std::min(n, first + width);
-    if (first < last) multiply(a, b, c, m, n, k, first, last);
+  const std::int64_t columns = n, depth = k, rows = m, shares = threads;  // structured bindings cannot be shared
+#pragma omp parallel for schedule(static) num_threads(static_cast <int>(shares))
+  for (std::int64_t share = 0; share < shares; ++share) {
+    const std::int64_t width = (columns + shares - 1) / shares;
+    const std::int64_t first = std::min(columns, share * width);
+    const std::int64_t last = std::min(columns, first + width);
+    if (first < last) multiply(a, b, c, rows, columns, depth, first, last);
   }
   return 0;
-#else
-  return 1;
-#endif
+}
+
+constexpr millet::BaselineProduct table{
+    [] { return MILLET_BASELINE_ISA; },
+    sizeof(float),
+    create,
+    [](void* product) { delete static_cast<Product*>(product); },
+    [](const void* product) {
+      const auto* const p = static_cast<const Product*>(product);
+      return p->n * p->k * static_cast<std::int64_t>(sizeof(float));
+    },
+    nullptr,
+    multiply_all,
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const millet::BaselineProduct* millet_baseline_product() {
+  return &table;
 }

@@ -130,8 +130,8 @@ void add_outcome(Record& record, const RecordCommon& common, const ContestResult
   record.clock.after_ghz = measurement.clock_after_ghz;
   record.clock.throttled = measurement.throttled();
   record.roof = record_roof({record.work.bytes, record.work.flops}, common.ceilings, record.result.median_ns);
-  for (const EigenOutcome& eigen : result.eigen) {
-    if (own.on_host() && eigen.threads == own.threads()) add_baseline(record, eigen.outcome, "performance");
+  for (const HostOutcome& host : result.host_baselines) {
+    if (own.on_host() && host.threads == own.threads()) add_baseline(record, host.outcome, "performance");
   }
   for (std::size_t i = 0; i < result.baseline_kernels.size(); ++i) {
     if (baselines[i]->backend == own.backend) continue;

@@ -46,21 +46,6 @@ std::string memory_obstacle(Index needed, Index memory) {
 reference::Product run_oracle(const HostGemm& operands) { return reference::eigen_gemm(operands); }
 reference::Product run_oracle(const HostGrouped& operands) { return reference::eigen_grouped_gemm(operands); }
 
-std::vector<const MxMatrix<>*> touched_matrices(const HostGemm& operands) { return {operands.b}; }
-std::vector<const MxMatrix<>*> touched_matrices(const HostGrouped& operands) {
-  std::vector<const MxMatrix<>*> matrices;
-  for (const Index expert : experts_in_use(operands))
-    matrices.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
-  return matrices;
-}
-
-EigenF32Run make_eigen_run(const EigenF32& code, const HostGemm& operands, DecodedWeights weights, Index threads) {
-  return EigenF32Run::dense(code, operands, std::move(weights), threads);
-}
-EigenF32Run make_eigen_run(const EigenF32& code, const HostGrouped& operands, DecodedWeights weights, Index threads) {
-  return EigenF32Run::grouped(code, operands, std::move(weights), threads);
-}
-
 Index expert_count(const GemmProblem&) { return 1; }
 Index expert_count(const GroupedProblem& p) { return p.experts; }
 
@@ -113,43 +98,30 @@ void enter_kernel(const Contest<P>& contest, const Choice<P>& choice, const Cont
 }
 
 template <class P>
-void enter_eigen(const Contest<P>& contest, const ContestOptions& options, Index memory, EigenOutcome& entry,
-                 Field& field) {
+void enter_host_baseline(const Contest<P>& contest, const HostBaseline& baseline, const ContestOptions& options,
+                         Index memory, HostOutcome& entry, Field& field) {
   Outcome& outcome = entry.outcome;
-  outcome.name = contest.eigen->title(entry.threads);
-  const std::vector<const MxMatrix<>*> matrices = touched_matrices(contest.operands);
-  const Index copy_bytes =
-      static_cast<Index>(matrices.size()) * matrices.front()->rows() * matrices.front()->cols() * Index{sizeof(float)};
+  outcome.name = baseline.title(entry.threads);
+  const auto stop = [&](const Error& error) { outcome.obstacle = error.message; };
+  auto run = HostBaselineRun::make(baseline, contest.operands, entry.threads);
+  if (!run) return stop(run.error());
+  const Index copy_bytes = run->copy_bytes();
   const CopyPlan plan =
       plan_copies(options.protocol, host_device_info(1, "").last_level_cache_bytes, copy_bytes, copy_bytes, 0, memory);
   if (plan.copies == 0) {
     outcome.obstacle = memory_obstacle(copy_bytes, memory);
     return;
   }
-  std::optional<DecodedWeights> fresh;
-  std::optional<DecodedWeights>& decoded = contest.decoded == nullptr ? fresh : *contest.decoded;
-  if (!decoded || decoded->copies() != plan.copies) {
-    decoded.reset();
-    auto weights = DecodedWeights::make(matrices, plan.copies);
-    if (!weights) {
-      outcome.obstacle = weights.error().message;
-      return;
-    }
-    decoded = *std::move(weights);
-  }
-  const EigenF32Run run = make_eigen_run(*contest.eigen, contest.operands, *decoded, entry.threads);
-  if (auto done = run.run(0); !done) {
-    outcome.obstacle = done.error().message;
-    return;
-  }
+  if (auto done = run->prepare(plan.copies, contest.kept); !done) return stop(done.error());
+  if (auto done = run->run(0); !done) return stop(done.error());
   outcome.verification =
-      reference::compare(run.output(), *contest.expected, {.accumulator = f32_accumulator, .output = OutputType::f32});
+      reference::compare(run->output(), *contest.expected, {.accumulator = f32_accumulator, .output = OutputType::f32});
   outcome.verified = true;
   if (outcome.wrong()) {
     outcome.obstacle = "incorrect: " + outcome.verification.verdict;
     return;
   }
-  field.contenders.push_back(run.contender(outcome.name, plan.cache));
+  field.contenders.push_back(run->contender(outcome.name, plan.cache));
   field.outcomes.push_back(&outcome);
 }
 
@@ -188,13 +160,11 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   ContestResult result;
   result.kernels.resize(contest.kernels.size());
   result.baseline_kernels.resize(contest.baseline_kernels.size());
-  if (contest.eigen != nullptr) {
-    for (const Index threads : contest.eigen_threads) result.eigen.push_back({threads, {}});
-  }
+  result.host_baselines.resize(contest.host_baselines.size() * contest.host_threads.size());
   result.reference.resize(contest.time_reference ? 1 : 0);
 
   // Decoded weights take about four copies' room, but need a fourth of the copies.
-  const std::size_t sharers = result.kernels.size() + result.baseline_kernels.size() + result.eigen.size();
+  const std::size_t sharers = result.kernels.size() + result.baseline_kernels.size() + result.host_baselines.size();
   const auto memory = static_cast<Index>(memory_share * static_cast<double>(available_memory_bytes()) /
                                          static_cast<double>(std::max<std::size_t>(1, sharers)));
   Field field;
@@ -206,7 +176,14 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   for (std::size_t i = 0; i < result.baseline_kernels.size(); ++i) {
     enter_kernel(contest, contest.baseline_kernels[i], options, memory, result.baseline_kernels[i], field);
   }
-  for (EigenOutcome& entry : result.eigen) enter_eigen(contest, options, memory, entry, field);
+  std::size_t next = 0;
+  for (const HostBaseline* baseline : contest.host_baselines) {
+    for (const Index threads : contest.host_threads) {
+      HostOutcome& entry = result.host_baselines[next++];
+      entry.threads = threads;
+      enter_host_baseline(contest, *baseline, options, memory, entry, field);
+    }
+  }
   for (Outcome& outcome : result.reference) enter_reference(contest, outcome, field);
 
   SamplerOptions sampler;

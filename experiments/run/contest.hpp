@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "baselines/eigen_f32.hpp"
+#include "baselines/host_baseline.hpp"
 #include "millet/dispatch/kernel_instance.hpp"
 #include "millet/dispatch/select.hpp"
 #include "millet/measure/sampler.hpp"
@@ -46,23 +46,23 @@ struct Contest {
   const reference::Product* expected = nullptr;
   Index touched_weight_bytes = 0;  ///< MX bytes of weights that one call reads
   std::vector<Choice<P>> kernels;
-  std::vector<Choice<P>> baseline_kernels;           ///< kernels of backends named as baselines
-  const EigenF32* eigen = nullptr;                   ///< null: not wanted
-  std::optional<DecodedWeights>* decoded = nullptr;  ///< keeps the decoded weights for the next m; null: not kept
-  std::vector<Index> eigen_threads;                  ///< one baseline for each number of threads
-  bool time_reference = false;                       ///< time the oracle itself
+  std::vector<Choice<P>> baseline_kernels;          ///< kernels of backends named as baselines
+  std::vector<const HostBaseline*> host_baselines;  ///< libraries of the host
+  std::vector<Index> host_threads;                  ///< each of them runs with each number of threads
+  BaselineWeightCache* kept = nullptr;              ///< keeps their weights for the next m; null: not kept
+  bool time_reference = false;                      ///< time the oracle itself
 };
 
-struct EigenOutcome {
+struct HostOutcome {
   Index threads = 0;
   Outcome outcome;
 };
 
 struct ContestResult {
-  std::vector<Outcome> kernels;           ///< as in Contest
-  std::vector<Outcome> baseline_kernels;  ///< likewise
-  std::vector<EigenOutcome> eigen;
-  std::vector<Outcome> reference;  ///< at most one
+  std::vector<Outcome> kernels;             ///< as in Contest
+  std::vector<Outcome> baseline_kernels;    ///< likewise
+  std::vector<HostOutcome> host_baselines;  ///< each with each number of threads
+  std::vector<Outcome> reference;           ///< at most one
 };
 
 /// Runs `instance` once over an output of NaN bytes and compares what it leaves with the oracle.

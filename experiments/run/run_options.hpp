@@ -26,7 +26,7 @@ struct RunOptions {
   std::optional<std::vector<SkippedTensor>>
       skipped_tensors;                 ///< of the file that `shapes` are from; absent: no such file
   std::vector<std::string> backends;   ///< empty: every one that can run here
-  std::vector<std::string> baselines;  ///< eigen_f32, reference, or names of backends
+  std::vector<std::string> baselines;  ///< of baseline_names()
   Protocol protocol = Protocol::cold_graph;
   OperandOptions operands;
   double budget_seconds = 60;

@@ -27,7 +27,7 @@ namespace {
 
 // Who is timed beside the kernels.
 struct Baselines {
-  bool eigen = false;
+  std::vector<HostBaseline> host;
   bool reference = false;
   std::vector<BackendSession> backends;
 };
@@ -36,8 +36,12 @@ Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool s
   Baselines baselines;
   std::vector<std::string> backends;
   for (const std::string& name : names) {
-    if (name == "eigen_f32") {
-      baselines.eigen = true;
+    if (std::find(host_baseline_names().begin(), host_baseline_names().end(), name) != host_baseline_names().end()) {
+      const auto same = [&](const HostBaseline& known) { return known.name == name; };
+      if (std::any_of(baselines.host.begin(), baselines.host.end(), same)) continue;
+      auto loaded = HostBaseline::load(name);
+      if (!loaded) return fail(std::move(loaded));
+      baselines.host.push_back(*std::move(loaded));
     } else if (name == "reference") {
       baselines.reference = true;
     } else {
@@ -105,7 +109,7 @@ class Session {
   template <class Case>
   Expected<void> run_case(const ShapeCases& cases, const Case& planned,
                           const HostOperands<decltype(Case::problem)>& operands, const reference::Product& expected,
-                          Index touched_weight_bytes, std::optional<DecodedWeights>* decoded, double before);
+                          Index touched_weight_bytes, BaselineWeightCache* kept, double before);
   template <class Case>
   Expected<void> write_not_run(const ShapeCases& cases, const Case& planned, const std::string& reason);
   Expected<void> write(Record record);
@@ -128,8 +132,7 @@ class Session {
   std::vector<PublishedCell> published_;
   Budget budget_;
   Progress progress_;
-  std::vector<RecordCommon> common_;  // as backends_
-  std::optional<EigenF32> eigen_;
+  std::vector<RecordCommon> common_;                // as backends_
   std::map<std::string, std::string> weight_tags_;  // of the weights at hand
   std::size_t cases_left_;
   double modelled_left_ = 0;
@@ -147,11 +150,6 @@ Expected<void> Session::run() {
     if (!ceilings) return fail(std::move(ceilings));
     session.ceilings = *std::move(ceilings);
     common_.push_back(common_record(options_, session));
-  }
-  if (baselines_.eigen) {
-    auto code = EigenF32::load(host_isa());
-    if (!code) return fail(std::move(code));
-    eigen_ = *code;
   }
   for (const PlannedShape& shape : plan_.shapes) {
     modelled_left_ += modelled_seconds(shape.dense) + modelled_seconds(shape.grouped);
@@ -189,7 +187,7 @@ Expected<void> Session::run_shape(const ShapeCases& cases, const std::vector<Den
   const std::string reason = obstacle(modelled, planned.front().problem.weight_bytes());
   const double before = budget_.elapsed();
   std::optional<DenseWorkload> workload;
-  std::optional<DecodedWeights> decoded;
+  BaselineWeightCache kept;
   weight_tags_ = cases.weights.tags;
   for (const DenseCase& one : planned) {
     if (InterruptGuard::requested()) return {};
@@ -212,7 +210,7 @@ Expected<void> Session::run_shape(const ShapeCases& cases, const std::vector<Den
     }
     const reference::Product expected = workload->expected(one.m);
     if (auto done = run_case(cases, one, workload->operands(one.problem), expected,
-                             static_cast<Index>(one.problem.weight_bytes()), &decoded, budget_.elapsed());
+                             static_cast<Index>(one.problem.weight_bytes()), &kept, budget_.elapsed());
         !done) {
       return done;
     }
@@ -258,29 +256,29 @@ template <class Case>
 Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
                                  const HostOperands<decltype(Case::problem)>& operands,
                                  const reference::Product& expected, Index touched_weight_bytes,
-                                 std::optional<DecodedWeights>* decoded, double before) {
+                                 BaselineWeightCache* kept, double before) {
   using P = decltype(Case::problem);
   const double modelled = modelled_seconds(planned);
   Contest<P> contest;
   contest.operands = operands;
   contest.expected = &expected;
   contest.touched_weight_bytes = touched_weight_bytes;
-  contest.decoded = decoded;
+  contest.kept = kept;
   contest.time_reference = baselines_.reference;
   contest.baseline_kernels = planned.baseline_kernels;
-  std::set<Index> eigen_threads;
+  std::set<Index> host_threads;
   std::vector<std::size_t> entrant_of_kernel;
   for (std::size_t i = 0; i < planned.entrants.size(); ++i) {
     const Entrant<P>& entrant = planned.entrants[i];
     if (entrant.choice.selection.kernel == nullptr) continue;
     contest.kernels.push_back(entrant.choice);
     entrant_of_kernel.push_back(i);
-    if (entrant.choice.session->on_host()) eigen_threads.insert(entrant.choice.session->threads());
+    if (entrant.choice.session->on_host()) host_threads.insert(entrant.choice.session->threads());
   }
-  // A ratio between different devices would say nothing: the host's baseline stands beside the host's kernels only.
-  if (eigen_ && !eigen_threads.empty()) {
-    contest.eigen = &*eigen_;
-    contest.eigen_threads.assign(eigen_threads.begin(), eigen_threads.end());
+  // A ratio between different devices would say nothing: the host's baselines stand beside the host's kernels only.
+  if (!host_threads.empty()) {
+    for (const HostBaseline& baseline : baselines_.host) contest.host_baselines.push_back(&baseline);
+    contest.host_threads.assign(host_threads.begin(), host_threads.end());
   }
 
   ContestOptions contest_options;
@@ -325,7 +323,7 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     };
     for (const Outcome& outcome : result->kernels) add(outcome);
     for (const Outcome& outcome : result->baseline_kernels) add(outcome);
-    for (const EigenOutcome& eigen : result->eigen) add(eigen.outcome);
+    for (const HostOutcome& host : result->host_baselines) add(host.outcome);
     for (const Outcome& reference : result->reference) add(reference);
     budget_.learn(modelled, std::max(0.0, budget_.elapsed() - before - sampled));
   }

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "cases/shard.hpp"
 #include "error/fails_with.hpp"
 #include "near_names.hpp"
 #include "run/budget.hpp"
@@ -26,6 +29,37 @@ TEST(Arguments, DurationsHaveUnits) {
   EXPECT_EQ(parse_duration("--budget", "1.5m").value(), 90.0);
   for (const char* text : {"", "s", "0", "-1s", "1h", "1 s", "nan", "inf", "1e999"}) {
     EXPECT_TRUE(fails_with(parse_duration("--budget", text), ErrorCode::invalid_argument, {"--budget", "60s"})) << text;
+  }
+}
+
+TEST(Arguments, ShardsCountFromOne) {
+  const auto shard = parse_shard("--shard", "2/8");
+  ASSERT_TRUE(shard);
+  EXPECT_EQ(shard->number, 2U);
+  EXPECT_EQ(shard->count, 8U);
+  EXPECT_EQ(parse_shard("--shard", "1/1")->count, 1U);
+  for (const char* text : {"", "/", "1", "1/", "/2", "0/2", "3/2", "-1/2", "1/-2", "1/2/3", "1/2 ", "x/2", "1/0"}) {
+    EXPECT_TRUE(fails_with(parse_shard("--shard", text), ErrorCode::invalid_argument, {"--shard", "1/8 to 8/8"}))
+        << text;
+  }
+}
+
+TEST(Shards, EveryIdIsInExactlyOneWhateverTheOrder) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 29; ++i) ids.push_back("id" + std::to_string(i * 7919 % 1000));
+  ids.push_back(ids[3]);  // a problem that two presets have
+  std::vector<std::string> reversed(ids.rbegin(), ids.rend());
+  for (const std::size_t count : {1U, 2U, 7U, 40U}) {
+    std::map<std::string, int> seen;
+    for (std::size_t number = 1; number <= count; ++number) {
+      const std::set<std::string> mine = shard_of(ids, {number, count});
+      EXPECT_EQ(mine, shard_of(reversed, {number, count}));
+      EXPECT_GE(mine.size(), 29 / count);
+      EXPECT_LE(mine.size(), 29 / count + 1);
+      for (const std::string& id : mine) ++seen[id];
+    }
+    EXPECT_EQ(seen.size(), 29U);
+    for (const auto& [id, times] : seen) EXPECT_EQ(times, 1) << id;
   }
 }
 

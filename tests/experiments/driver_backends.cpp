@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program `millet` with other backends than those of the build, so that tests meet what no real one offers on
 // demand:
-//   plain   correct loops; declines n that are not a multiple of 8; sleeps MILLET_TEST_SLEEP_MS in each call,
-//           fails with MILLET_TEST_FAIL
+//   plain   correct loops; declines n that are not a multiple of 8; sleeps MILLET_TEST_SLEEP_MS in each call, and 2 ms
+//           in each of the dense policy MILLET_TEST_SLOW_POLICY; fails with MILLET_TEST_FAIL
 //   faulty  the same loops, but one element of C is wrong
 //   stray   reads the weights of an expert that no token goes to
 //   elsewhere  the correct loops on a device that is not the host, as far as anybody can tell
@@ -53,6 +53,11 @@ Expected<void> sleep_or_fail_if_asked() {
   return {};
 }
 
+void sleep_if_slow(int policy) {
+  const char* const slow = std::getenv("MILLET_TEST_SLOW_POLICY");
+  if (slow != nullptr && std::atoi(slow) == policy) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+}
+
 enum class Fault { none, wrong_element, stray_expert };
 
 template <Fault fault>
@@ -74,8 +79,9 @@ struct GemmLoops {
   static constexpr Verdict supports(const Problem& p) noexcept { return envelope.contains(p); }
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
 
-  static Expected<void> run(const Problem& p, const GemmOperands<Weights>& x, const Policy&, Workspace, Stream) {
+  static Expected<void> run(const Problem& p, const GemmOperands<Weights>& x, const Policy& policy, Workspace, Stream) {
     if (auto asked = sleep_or_fail_if_asked(); !asked) return asked;
+    sleep_if_slow(policy.number);
     const MxMatrixView<> a = view_of(x.a, p.m, p.k);
     for (Index row = 0; row < p.m; ++row) {
       for (Index col = 0; col < p.n; ++col) store(x.c, p.output, row, col, dot(a, row, x.b, col));

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <set>
 
-#include "baselines/eigen_f32.hpp"
+#include "baselines/host_baseline.hpp"
 #include "millet/reference/error_bound.hpp"
 #include "operands/generate.hpp"
 #include "operands/workload.hpp"
@@ -129,67 +129,6 @@ TEST(DenseWorkload, FirstRowsAreTheAnswerForASmallerM) {
   EXPECT_EQ(part.rows, 2);
   EXPECT_EQ(part.y, small->expected(2).y);
   EXPECT_EQ(part.magnitude, small->expected(2).magnitude);
-}
-
-class EigenBaseline : public testing::TestWithParam<HostIsa> {};
-
-TEST_P(EigenBaseline, MultipliesWithinTheBound) {
-  if (GetParam() > host_isa()) GTEST_SKIP() << "this CPU has no " << to_string(GetParam());
-  const auto code = EigenF32::load(GetParam());
-  ASSERT_TRUE(code) << code.error().message;
-  DenseShape shape;
-  shape.n = 37;
-  shape.k = 320;
-  auto workload = DenseWorkload::make(shape, {}, 17, {});
-  ASSERT_TRUE(workload);
-  for (const Index threads : {Index{1}, Index{2}, Index{50}}) {  // more threads than columns too
-    for (const Index m : {Index{1}, Index{2}, Index{17}}) {
-      const auto weights = DecodedWeights::make({&workload->weights()}, 2);
-      ASSERT_TRUE(weights);
-      const auto problem = make_gemm_problem(m, shape.n, shape.k);
-      const EigenF32Run run = EigenF32Run::dense(*code, workload->operands(*problem), *weights, threads);
-      for (const Index copy : {Index{0}, Index{1}}) {
-        ASSERT_TRUE(run.run(copy));
-        const auto comparison =
-            reference::compare(run.output(), workload->expected(m), {f32_accumulator, OutputType::f32});
-        EXPECT_TRUE(comparison.correct) << "m=" << m << " threads=" << threads << ": " << comparison.verdict;
-      }
-      EXPECT_EQ(run.contender("x", {}).batches.size(), 2U);
-    }
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Isa, EigenBaseline, testing::Values(HostIsa::baseline, HostIsa::avx2, HostIsa::avx512),
-                         [](const auto& isa) { return std::string(to_string(isa.param)); });
-
-TEST(EigenBaselineGrouped, FollowsTheRouting) {
-  const auto code = EigenF32::load(host_isa());
-  ASSERT_TRUE(code) << code.error().message;
-  MoeShape shape;
-  shape.experts = 9;
-  shape.n = 20;
-  shape.k = 64;
-  shape.top_k = 2;
-  shape.block_m = 4;
-  for (const bool weighted : {false, true}) {
-    shape.weighted = weighted;
-    shape.a_div = weighted ? 1 : 2;
-    const auto routed = route_tokens(shape, 7, {});
-    ASSERT_TRUE(routed);
-    const auto workload = GroupedWorkload::make(*routed, random_expert_pool(9, 20, 64, ScaleMode::rceil, 1), {});
-    ASSERT_TRUE(workload);
-    const HostGrouped operands = workload->operands(*routed);
-    std::vector<const MxMatrix<>*> used;
-    for (const Index expert : experts_in_use(operands))
-      used.push_back(&(*operands.b)[static_cast<std::size_t>(expert)]);
-    const auto weights = DecodedWeights::make(used, 1);
-    ASSERT_TRUE(weights);
-    const EigenF32Run run = EigenF32Run::grouped(*code, operands, *weights, 1);
-    ASSERT_TRUE(run.run(0));
-    const auto comparison =
-        reference::compare(run.output(), reference::eigen_grouped_gemm(operands), {f32_accumulator, OutputType::f32});
-    EXPECT_TRUE(comparison.correct) << comparison.verdict;
-  }
 }
 
 TEST(PlantSpecialCodes, FitsMatricesOfAnySize) {
