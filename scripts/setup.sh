@@ -8,7 +8,8 @@ set -euo pipefail
 
 usage="usage: scripts/setup.sh [--with-tests]"
 packages=(g++ cmake ninja-build git libeigen3-dev libgtest-dev libgmock-dev libbenchmark-dev libtrilinos-kokkos-dev
-          libcli11-dev nlohmann-json3-dev libfmt-dev libexpected-dev)
+          libcli11-dev nlohmann-json3-dev libfmt-dev libexpected-dev
+          libopenblas-openmp-dev libdnnl-dev)  # the last two are baselines, which CMake does without where they are missing
 tools=(cmake ninja git)
 with_tests=false
 for argument in "$@"; do
