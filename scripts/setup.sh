@@ -3,7 +3,7 @@
 #
 # usage: scripts/setup.sh [--with-tests]
 #   --with-tests   also what scripts/check.sh needs: clang (fuzz targets), clang-format, clang and HIP for gfx950,
-#                  Boost.Context
+#                  Boost.Context, MPI
 set -euo pipefail
 
 usage="usage: scripts/setup.sh [--with-tests]"
@@ -17,7 +17,8 @@ for argument in "$@"; do
     --with-tests)
       with_tests=true
       packages+=(clang-14 libclang-rt-14-dev clang-format-14
-                 clang-22 clang-tools-22 libclang-rt-22-dev lld-22 llvm-22 libamdhip64-dev libboost-context-dev)
+                 clang-22 clang-tools-22 libclang-rt-22-dev lld-22 llvm-22 libamdhip64-dev libboost-context-dev
+                 libopenmpi-dev openmpi-bin)
       tools+=(clang-14 clang-format-14)
       ;;
     -h | --help)
