@@ -50,9 +50,10 @@ TEST_F(DriverShard, EveryCaseIsInOneShardWhateverTheOrder) {
 
 TEST_F(DriverShard, AJobArrayRunsEveryShard) {
   const auto task = [&](int number, const std::string& array) {
-    return shell(fmt::format("SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID={} {} MILLET='{}' '{}' --shapes two.csv "
-                             "--backend plain --budget 60s",
-                             number, array, MILLET_DRIVER, MILLET_SCRIPTS "/slurm_array.sh"));
+    return shell(
+        fmt::format("SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID={} {} MILLET='{}' '{}' --shapes two.csv "
+                    "--backend plain --budget 60s",
+                    number, array, MILLET_DRIVER, MILLET_SCRIPTS "/slurm_array.sh"));
   };
   const std::string whole = "SLURM_ARRAY_TASK_MIN=1 SLURM_ARRAY_TASK_MAX=2 SLURM_ARRAY_TASK_COUNT=2";
   EXPECT_EQ(task(1, whole).code, 0);
