@@ -173,10 +173,18 @@ void print_space(const Plan& plan, const BackendSession& session, double budget)
 }
 
 // Names of --baseline that a run knows, for one backend; empty where its own kernels are meant.
-Expected<std::vector<std::string>> outside_baseline(const TuneBaseline& baseline, const Backend& backend) {
+Expected<std::vector<std::string>> outside_baseline(const TuneBaseline& baseline, const BackendSession& session) {
+  const Backend& backend = *session.backend;
   if (baseline.name == "default") return std::vector<std::string>{};
   std::vector<std::string> known = baseline_names();
   if (std::find(known.begin(), known.end(), baseline.name) != known.end()) {
+    const std::vector<std::string> backends = backend_names();
+    const bool of_host = std::find(backends.begin(), backends.end(), baseline.name) == backends.end();
+    if (of_host && !session.on_host()) {
+      return fail(ErrorCode::invalid_argument,
+                  "--baseline: {} computes on the host and backend '{}' does not; name a kernel or default",
+                  baseline.name, backend.name);
+    }
     return std::vector<std::string>{baseline.name};
   }
   const auto names = [&](const auto& kernels) {
@@ -223,7 +231,7 @@ Expected<ExitCode> tune(const TuneArguments& arguments, const std::string& comma
   const BackendSession& session = sessions->front();
   auto baseline = parse_tune_baseline(arguments.baseline, *session.backend);
   if (!baseline) return fail(std::move(baseline));
-  auto outside = outside_baseline(*baseline, *session.backend);
+  auto outside = outside_baseline(*baseline, session);
   if (!outside) return fail(std::move(outside));
   options.baselines = *std::move(outside);
   options.out = arguments.out.empty() ? std::filesystem::path(default_results_folder()) /

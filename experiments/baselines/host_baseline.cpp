@@ -137,7 +137,11 @@ Expected<HostBaseline> HostBaseline::load(std::string_view name, HostIsa isa) {
     }
     const auto product =
         reinterpret_cast<decltype(&millet_baseline_product)>(dlsym(library, "millet_baseline_product"));
-    if (product != nullptr) return HostBaseline{std::string(name), product()};
+    if (product != nullptr) {
+      HostBaseline baseline{std::string(name), product()};
+      if (auto tried = make_product(baseline, 1, 1, MxBlock::k, 1); !tried) return fail(std::move(tried));
+      return baseline;
+    }
     reasons += fmt::format("; {} lacks millet_baseline_product", (folder / file).string());
   }
   return fail(ErrorCode::unavailable, "baseline {}: {} cannot be loaded{}; build the target millet", name, file,

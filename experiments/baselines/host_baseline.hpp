@@ -23,8 +23,9 @@ struct HostBaseline {
   const BaselineProduct* product = nullptr;
 
   /// Loads the library of `name` from the folder of the running program, or from where it was built. eigen_f32 is
-  /// compiled for several instruction sets; `isa` says for which. Errors: unavailable, with the loader's own words, or
-  /// with what to install, for a baseline that this build does not have.
+  /// compiled for several instruction sets; `isa` says for which. Errors: unavailable, with the loader's own words,
+  /// with what to install for a baseline that this build does not have, or where the library has no product for this
+  /// CPU.
   [[nodiscard]] static Expected<HostBaseline> load(std::string_view name, HostIsa isa = host_isa());
 
   /// For tables: "eigen_f32 (avx2, 1 thread)".

@@ -109,6 +109,28 @@ TEST_F(Driver, AnIncorrectBaselineIsDroppedAndTold) {
   EXPECT_PRED_FORMAT2(IsSubstring, "no baseline faulty: incorrect", all[0].note);
 }
 
+TEST_F(Driver, SeveralBaselinesGetATableEach) {
+  const std::string doctor = millet("doctor").out;
+  std::string names = "eigen_f32";
+  for (const std::string name : {"openblas_f32", "onednn_bf16"}) {
+    if (doctor.find(name + " (") != std::string::npos) {
+      names += "," + name;
+    } else {  // not built in, or not for this CPU
+      expect_refusal(run("--baseline " + name), 5, {"baseline " + name});
+    }
+  }
+  const auto count = static_cast<std::size_t>(std::count(names.begin(), names.end(), ',')) + 1;
+  const Outcome outcome = run("--m 3 --baseline " + names);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const Record& record : records()) {
+    ASSERT_EQ(record.baselines.size(), count) << record.note;
+    for (const RecordBaseline& baseline : record.baselines) {
+      EXPECT_EQ(baseline.n, record.result.n) << "one sample of each in turn";
+      EXPECT_PRED_FORMAT2(IsSubstring, "Speedup over " + baseline.name, outcome.out);
+    }
+  }
+}
+
 TEST_F(Driver, BaselinesStandInTheRecordOfTheSameRun) {
   const Outcome outcome = run("--m 2 --filter up --baseline eigen_f32,reference");
   ASSERT_EQ(outcome.code, 0) << outcome.err;

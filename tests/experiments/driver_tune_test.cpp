@@ -179,6 +179,7 @@ TEST_F(DriverTune, WhatCannotBeTunedIsRefused) {
   expect_refusal(tune("--backend plain,faulty"), 2, {"plain,faulty", "one by one"});
   expect_refusal(tune("--baseline eigen_f23"), 2, {"eigen_f23", "did you mean eigen_f32"});
   expect_refusal(tune("--baseline plain.gemm_loops:2"), 2, {"plain.gemm_loops:2", "policies [0, 2)"});
+  expect_refusal(tune("--backend elsewhere --baseline eigen_f32"), 2, {"eigen_f32 computes on the host", "default"});
   expect_refusal(tune("--kernel wgmma"), 2, {"no kernel 'wgmma'", "plain.gemm_loops"});
   expect_refusal(tune("--kernel '['"), 2, {"'['", "no regular expression"});
   expect_refusal(tune("--budget never"), 2, {"--budget", "never"});
