@@ -128,6 +128,17 @@ TEST_F(DriverTune, ResumeHoldsOnlyTheContestsThatAreMissing) {
   EXPECT_PRED_FORMAT2(IsSubstring, "eigen_f32 (", rows()[0]);
 }
 
+TEST_F(DriverTune, AContestThatWasTornIsHeldAgainAsAWhole) {
+  ASSERT_EQ(tune("--m 1 --filter up").code, 0);
+  const std::string records = content_of(folder_ / "t.jsonl");
+  write("t.jsonl", records.substr(0, records.find('\n') + 1));  // killed between the records of the two candidates
+  const Outcome rest = tune("--m 1 --filter up --resume");
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_EQ(candidates().size(), 3U) << "both again: no time is compared with one of another run";
+  EXPECT_EQ(rows().size(), 1U);
+  EXPECT_PRED_FORMAT2(IsSubstring, "best of 1 others", table());
+}
+
 TEST_F(DriverTune, AnInterruptLosesNoRowAndResumeCompletes) {
   const std::string arguments = "tune --shapes two.csv --m 1,2,3,4,5,6,7,8 --budget 20s --out t.csv --backend plain";
   const pid_t child = fork();
