@@ -54,11 +54,13 @@ class Tuning {
     return fmt::format("{:.3f} us, {}", decision.row->median_us, decision.reason);
   }
 
-  // Contests of this very build that decide something need not be held again; an interrupted run may not have told the
-  // table.
-  std::set<std::string> resume(std::span<const Record> records) {
+  // Contests of this very build by the same protocol and seed that decide something need not be held again; an
+  // interrupted run may not have told the table.
+  std::set<std::string> resume(std::span<const Record> records, const RunOptions& options) {
     std::set<std::string> done;
-    for (const TuneContest& contest : contests_of(records, session_.backend->name, build_id(build_info()))) {
+    for (const TuneContest& contest : contests_of(records, session_, build_id(build_info()))) {
+      const RecordCase& subject = contest.front()->subject;
+      if (subject.protocol != to_string(options.protocol) || subject.seed != options.operands.seed) continue;
       if (!decide(contest, session_, baseline_).row) continue;
       for (const Record* record : contest) done.insert(record->case_id);
       resumed_.push_back(contest);
@@ -260,7 +262,7 @@ Expected<ExitCode> tune(const TuneArguments& arguments, const std::string& comma
     if (!contents) return fail(std::move(contents));
     earlier = *std::move(contents);
   }
-  const std::set<std::string> done = tuning.resume(earlier.records);
+  const std::set<std::string> done = tuning.resume(earlier.records, options);
   if (arguments.dry_run) {
     const auto plan = make_plan(options, *sessions, {}, done);
     if (!plan) return tl::unexpected(plan.error());

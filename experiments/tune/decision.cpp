@@ -90,7 +90,7 @@ std::string toolchain_of(const Record& record) {
 
 }  // namespace
 
-std::vector<TuneContest> contests_of(std::span<const Record> records, std::string_view backend,
+std::vector<TuneContest> contests_of(std::span<const Record> records, const BackendSession& session,
                                      std::string_view build) {
   struct Open {
     std::string problem;
@@ -100,7 +100,11 @@ std::vector<TuneContest> contests_of(std::span<const Record> records, std::strin
   };
   std::vector<Open> open;
   for (const Record& record : records) {
-    if (record.build_id != build || record.subject.backend != backend) continue;
+    if (record.build_id != build || record.subject.backend != session.backend->name ||
+        record.env.device != session.device.name || record.env.architecture != session.device.architecture ||
+        record.env.compute_units != session.device.compute_units) {
+      continue;
+    }
     const std::string problem = problem_id(record.subject);
     auto found = std::find_if(open.begin(), open.end(), [&](const Open& o) { return o.problem == problem; });
     if (found == open.end()) found = open.insert(open.end(), Open{problem, record.run.start, {}, {}});

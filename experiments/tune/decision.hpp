@@ -19,9 +19,9 @@ inline constexpr double tuning_margin = 1.03;
 /// choice (what select() gives without a table) first.
 using TuneContest = std::vector<const Record*>;
 
-/// The last contest of each problem among the records of `backend` and `build`, in the order of the file. Points into
-/// `records`.
-[[nodiscard]] std::vector<TuneContest> contests_of(std::span<const Record> records, std::string_view backend,
+/// The last contest of each problem and protocol that `build` held on this very backend, device and number of units, in
+/// the order of the file. Points into `records`.
+[[nodiscard]] std::vector<TuneContest> contests_of(std::span<const Record> records, const BackendSession& session,
                                                    std::string_view build);
 
 /// Whom the `use` column compares with.

@@ -123,8 +123,12 @@ TEST_F(DriverTune, ResumeHoldsOnlyTheContestsThatAreMissing) {
   EXPECT_PRED_FORMAT2(IsSubstring, "4 measurements are in t.jsonl already", rest.err);
   EXPECT_EQ(candidates().size(), 8U);
   EXPECT_EQ(rows().size(), 4U) << "rows of the earlier contests come back from their records";
+  ASSERT_EQ(tune("--m 1,2 --resume --protocol hot").code, 0);
+  EXPECT_EQ(candidates().size(), 16U) << "hot times are another question";
+  ASSERT_EQ(tune("--m 1,2 --resume").code, 0);
+  EXPECT_EQ(candidates().size(), 16U);
   ASSERT_EQ(tune("--m 1,2 --resume --baseline eigen_f32").code, 0);
-  EXPECT_EQ(candidates().size(), 16U) << "the earlier contests had no such baseline";
+  EXPECT_EQ(candidates().size(), 24U) << "the earlier contests had no such baseline";
   EXPECT_PRED_FORMAT2(IsSubstring, "eigen_f32 (", rows()[0]);
 }
 

@@ -34,6 +34,7 @@ class Tune : public testing::Test {
  protected:
   Tune() : backend_(fake::backend_of(gemm_kernels())) {
     session_.backend = &backend_;
+    session_.device.name = "a toy";
     session_.device.architecture = "toy_1";
     session_.device.compute_units = 4;
     session_.device.runtime = "toy runtime 2";
@@ -54,6 +55,9 @@ class Tune : public testing::Test {
     r.build.type = "Release";
     r.build_id = build_id(r.build);
     r.env.runtime = "toy runtime 2";
+    r.env.device = "a toy";
+    r.env.architecture = "toy_1";
+    r.env.compute_units = 4;
     r.run.start = "2026-01-31T10:00:00Z";
     r.verify = {"oracle", 0.5, 0, true, "ok"};
     r.evidence = Evidence::measured;
@@ -167,18 +171,23 @@ TEST_F(Tune, ContestsOfDifferentRunsAreNotMixed) {
   other_backend.subject.backend = "else";
   const std::string build = old_default.build_id;
 
-  const std::vector<Record> torn{old_default, old_other, new_default, other_build, other_backend};
-  auto contests = contests_of(torn, "toy", build);
+  Record other_device = old_other, other_units = old_other;
+  other_device.env.device = "another toy";
+  other_units.env.compute_units = 2;
+
+  const std::vector<Record> torn{old_default,   old_other,    new_default, other_build,
+                                 other_backend, other_device, other_units};
+  auto contests = contests_of(torn, session_, build);
   ASSERT_EQ(contests.size(), 1U);
   EXPECT_EQ(contests[0], (TuneContest{&torn[2]})) << "of the second run, though it is not complete";
   const std::vector<Record> same_second{old_default, old_other, old_default, new_other};
-  contests = contests_of(same_second, "toy", build);
+  contests = contests_of(same_second, session_, build);
   ASSERT_EQ(contests.size(), 1U);
   EXPECT_EQ(contests[0], (TuneContest{&same_second[3]}));
   Record other_problem = old_default;
   other_problem.subject.m = 3;
   const std::vector<Record> two{old_default, other_problem, old_other};
-  contests = contests_of(two, "toy", build);
+  contests = contests_of(two, session_, build);
   ASSERT_EQ(contests.size(), 2U);
   EXPECT_EQ(contests[0], (TuneContest{&two[0], &two[2]}));
 }
