@@ -125,8 +125,10 @@ TEST_F(DriverTune, ResumeHoldsOnlyTheContestsThatAreMissing) {
   EXPECT_EQ(rows().size(), 4U) << "rows of the earlier contests come back from their records";
   ASSERT_EQ(tune("--m 1,2 --resume --protocol hot").code, 0);
   EXPECT_EQ(candidates().size(), 16U) << "hot times are another question";
-  ASSERT_EQ(tune("--m 1,2 --resume").code, 0);
+  const Outcome cold = tune("--m 1,2 --resume");
+  ASSERT_EQ(cold.code, 0) << cold.err;
   EXPECT_EQ(candidates().size(), 16U);
+  EXPECT_PRED_FORMAT2(IsSubstring, ": 4 rows, ", cold.out) << "and none of the hot ones";
   ASSERT_EQ(tune("--m 1,2 --resume --baseline eigen_f32").code, 0);
   EXPECT_EQ(candidates().size(), 24U) << "the earlier contests had no such baseline";
   EXPECT_PRED_FORMAT2(IsSubstring, "eigen_f32 (", rows()[0]);
