@@ -208,6 +208,20 @@ TEST_F(DriverTune, WhatCannotBeTunedIsRefused) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "t.jsonl"));
 }
 
+TEST_F(DriverTune, TheProgramItselfIsTuned) {
+  const auto real = [&](const std::string& arguments) {
+    return shell(fmt::format("'{}' {} --shapes two.csv --shapes moe.csv --budget 60s", MILLET_PROGRAM, arguments));
+  };
+  const Outcome tuned = real("tune --backend portable --m 1,3 --protocol hot --out t.csv");
+  ASSERT_EQ(tuned.code, 0) << tuned.err;
+  ASSERT_EQ(rows().size(), 8U) << table();
+  const Outcome outcome =
+      real("run --backend portable --m 1,3 --protocol hot --tuned portable=t.csv --strict --out out");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_PRED_FORMAT2(IsSubstring, "tuned rows chose 8 of 8 kernels, 8 of them by the very shape", outcome.err);
+  for (const Record& record : records()) EXPECT_EQ(record.subject.chosen, "tuned_exact");
+}
+
 TEST_F(DriverTune, RunRefusesTablesThatItCannotUse) {
   expect_refusal(run("--tuned plain=none.csv"), 1, {"none.csv", "No such file"});
   expect_refusal(run("--tuned t.csv"), 2, {"t.csv", "backend=file.csv"});
