@@ -13,6 +13,9 @@
 namespace millet {
 
 /// The pair of layouts in which a kernel wants its weights; a type, so that a mismatch does not compile.
+///
+/// A type derived from it may define `static void annotate(const View& packed, E8M0* scales)`: it is called when
+/// weights have been packed, to fill in what its scale mapping keeps room for beyond the scales (zero until then).
 template <Mapping2D V, Mapping2D S>
 struct WeightLayout {
   using ValueMapping = V;
@@ -90,6 +93,11 @@ struct LayoutFunctions {
   static void pack(const MxMatrixView<>& from, E4M3* to_values, E8M0* to_scales) {
     copy_between_layouts(from.values, from.value_layout, to_values, values(from.rows(), from.cols()));
     copy_between_layouts(from.scales, from.scale_layout.blocks, to_scales, scales(from.rows(), from.cols()).blocks);
+    using View = typename Layout::View;
+    if constexpr (requires(const View& packed) { Layout::annotate(packed, to_scales); }) {
+      Layout::annotate(View{to_values, to_scales, values(from.rows(), from.cols()), scales(from.rows(), from.cols())},
+                       to_scales);
+    }
   }
 };
 

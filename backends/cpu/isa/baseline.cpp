@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any processor: vectors of 4 f32 that the compiler maps to what there is (SSE2, NEON), or to scalars.
+#include "millet/backends/cpu/tiles/strip_product.hpp"
+
+namespace millet::cpu {
+
+namespace {
+
+struct Baseline {
+  static constexpr int W = 4;
+  static constexpr int accumulators = 8;
+  static constexpr int tile_rows = 3;
+  static constexpr int tile_strips = 1;
+  static constexpr int strips_at_once(int m) noexcept { return m == 1 ? 2 : 1; }
+
+  typedef float Float __attribute__((vector_size(16)));
+  typedef std::int32_t Int __attribute__((vector_size(16)));
+  typedef std::uint32_t Codes __attribute__((vector_size(16)));
+  typedef std::int16_t Half __attribute__((vector_size(16)));
+  typedef std::uint8_t Byte __attribute__((vector_size(16)));
+
+  static MILLET_INLINE Codes load_codes(const std::uint8_t* p) noexcept {
+    Codes codes;
+    __builtin_memcpy(&codes, p, sizeof(codes));
+    return codes;
+  }
+
+  // Two codes a shift, in 16-bit lanes; the arithmetic shift copies the sign above the exponent, and the mask leaves its
+  // first copy.
+  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[4]) noexcept {
+    constexpr std::uint32_t mask = 0x87F00000U;
+    const auto odd = reinterpret_cast<Codes>(reinterpret_cast<Half>(codes) >> 4);
+    const auto even = reinterpret_cast<Codes>((reinterpret_cast<Half>(codes) << 8) >> 4);
+    w[0] = reinterpret_cast<Float>((even << 16) & mask);
+    w[1] = reinterpret_cast<Float>((odd << 16) & mask);
+    w[2] = reinterpret_cast<Float>(even & mask);
+    w[3] = reinterpret_cast<Float>(odd & mask);
+  }
+
+  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[4]) noexcept {
+#pragma GCC unroll 4
+    for (int byte = 0; byte < 4; ++byte) {
+      const Int code = reinterpret_cast<Int>(codes >> (8 * byte)) & 0xFF;
+      const Int magnitude = code & 0x7F;
+      const Int normal = (magnitude << 20) + ((120 + exact_weight_exponent) << 23);
+      const auto subnormal = reinterpret_cast<Int>(__builtin_convertvector(magnitude, Float) * 0x1p-69F);
+      const Int finite = magnitude < 8 ? subnormal : normal;
+      const Int nan = magnitude == 0x7F;  // all ones are a NaN
+      w[byte] = reinterpret_cast<Float>(finite | nan | ((code & 0x80) << 24));
+    }
+  }
+
+  /// Twice a code drops its sign; then NaN is the largest byte.
+  struct NanScan {
+    Byte largest{};
+
+    MILLET_INLINE void add(Codes codes) noexcept {
+      const auto bytes = reinterpret_cast<Byte>(codes);
+      const Byte doubled = bytes + bytes;
+      largest = doubled > largest ? doubled : largest;
+    }
+    [[nodiscard]] MILLET_INLINE Float poison(Float sum) const noexcept {
+      const auto nans = reinterpret_cast<Int>(largest == 0xFE);
+      return reinterpret_cast<Float>(reinterpret_cast<Int>(sum) | (nans != 0));
+    }
+  };
+
+  static MILLET_INLINE Float scale_factor(const std::uint8_t* codes, int offset) noexcept {
+    const Int fields = {codes[0], codes[1], codes[2], codes[3]};
+    return reinterpret_cast<Float>((fields + offset) << 23);
+  }
+
+  static MILLET_INLINE Float zero() noexcept { return Float{}; }
+  static MILLET_INLINE Float broadcast(const float* p) noexcept { return Float{*p, *p, *p, *p}; }
+  static MILLET_INLINE Float load(const float* p) noexcept {
+    Float x;
+    __builtin_memcpy(&x, p, sizeof(x));
+    return x;
+  }
+  static MILLET_INLINE void store(float* p, Float x) noexcept { __builtin_memcpy(p, &x, sizeof(x)); }
+  static MILLET_INLINE Float multiply(Float a, Float b) noexcept { return a * b; }
+  static MILLET_INLINE Float multiply_add(Float a, Float b, Float c) noexcept { return a * b + c; }
+};
+
+}  // namespace
+
+const StripKernels& baseline_kernels() noexcept { return kernels_of<Baseline>; }
+
+}  // namespace millet::cpu

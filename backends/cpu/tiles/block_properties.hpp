@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/cpu/tiles/strip_arguments.hpp"
+#include "millet/host_device.hpp"
+
+namespace millet::cpu {
+
+/// What is known about one block of a strip. \param codes  512: 8 times 16 rows of 4 k \param scales  16
+///
+/// Always inlined: files of different instruction sets use it, and must not share a copy.
+MILLET_INLINE std::uint8_t properties_of_block(const std::uint8_t* codes, const std::uint8_t* scales) noexcept {
+  unsigned subnormals = 0;
+  unsigned nans = 0;
+  for (int i = 0; i < strip_block; ++i) {
+    const unsigned magnitude = codes[i] & 0x7FU;
+    subnormals |= (magnitude - 1U) < 7U ? 1U : 0U;
+    nans |= magnitude == 0x7FU ? 1U : 0U;
+  }
+  bool plain = true;
+  for (int row = 0; row < strip_rows; ++row) {
+    if (scales[row] >= smallest_plain_scale && scales[row] <= largest_plain_scale) continue;
+    // Quantizers give a block of zeros the smallest scale.
+    unsigned magnitudes = 0;
+    for (int q = 0; q < block_k / 4; ++q) {
+      for (int i = 0; i < 4; ++i) magnitudes |= codes[64 * q + 4 * row + i] & 0x7FU;
+    }
+    plain = plain && magnitudes == 0 && scales[row] < smallest_plain_scale;
+  }
+  return static_cast<std::uint8_t>((subnormals == 0 ? no_subnormals : 0) | (nans == 0 ? no_nans : 0) |
+                                   (plain ? plain_scales : 0));
+}
+
+}  // namespace millet::cpu
