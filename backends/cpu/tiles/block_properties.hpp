@@ -10,12 +10,15 @@ namespace millet::cpu {
 ///
 /// Always inlined: files of different instruction sets use it, and must not share a copy.
 MILLET_INLINE std::uint8_t properties_of_block(const std::uint8_t* codes, const std::uint8_t* scales) noexcept {
-  unsigned subnormals = 0;
-  unsigned nans = 0;
+  // In bytes, so that compilers make vectors of it: twice a code drops its sign, and then NaN is the largest; nonzero
+  // subnormals are the smallest magnitudes less one, zero being the largest.
+  std::uint8_t largest = 0;
+  std::uint8_t smallest = 0xFF;
   for (int i = 0; i < strip_block; ++i) {
-    const unsigned magnitude = codes[i] & 0x7FU;
-    subnormals |= (magnitude - 1U) < 7U ? 1U : 0U;
-    nans |= magnitude == 0x7FU ? 1U : 0U;
+    const auto doubled = static_cast<std::uint8_t>(codes[i] << 1);
+    const auto less_one = static_cast<std::uint8_t>((codes[i] & 0x7F) - 1);
+    largest = doubled > largest ? doubled : largest;
+    smallest = less_one < smallest ? less_one : smallest;
   }
   bool plain = true;
   for (int row = 0; row < strip_rows; ++row) {
@@ -27,7 +30,7 @@ MILLET_INLINE std::uint8_t properties_of_block(const std::uint8_t* codes, const 
     }
     plain = plain && magnitudes == 0 && scales[row] < smallest_plain_scale;
   }
-  return static_cast<std::uint8_t>((subnormals == 0 ? no_subnormals : 0) | (nans == 0 ? no_nans : 0) |
+  return static_cast<std::uint8_t>((smallest > 6 ? no_subnormals : 0) | (largest < 0xFE ? no_nans : 0) |
                                    (plain ? plain_scales : 0));
 }
 

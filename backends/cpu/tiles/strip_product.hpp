@@ -124,7 +124,9 @@ void pack_strip(const WeightsArguments& b, Index strip, Index block, int count, 
     const Index b_row = strip * strip_rows + row < b.n ? strip * strip_rows + row : b.n - 1;
     const std::uint8_t* const codes = b.values + b_row * b.k + block * block_k;
     const std::uint8_t* const scales = b.scales + b_row * b.scale_stride + block;
-    __builtin_prefetch(codes + packed_blocks * block_k, 0, 3);
+    for (int line = 0; line < packed_blocks * block_k; line += 64) {
+      __builtin_prefetch(codes + packed_blocks * block_k + line, 0, 3);
+    }
     for (int i = 0; i < count; ++i) {
       packed.scales[i * strip_rows + row] = scales[i];
       for (int q = 0; q < block_k / 4; ++q) {
@@ -212,6 +214,7 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
     for (int i = 0; i < G; ++i) {
       const std::uint8_t* const codes = scales[(first + i) / V] + (first + i) % V * L::W;
       if constexpr (R == Route::scanned) {
+#pragma GCC unroll 8
         for (int m = 0; m < M; ++m) sums[i][m] = scan[i].poison(sums[i][m]);
       }
       if (general_a_scales == nullptr) [[likely]] {
@@ -219,6 +222,7 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) total[first + i][m] = L::multiply_add(sums[i][m], factor, total[first + i][m]);
       } else {
+#pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
           float lanes[L::W];
           L::store(lanes, sums[i][m]);
@@ -419,16 +423,19 @@ void multiply_tile(const StripProduct& p, const DecodedStrips<T>& decoded, Index
         }
       }
     } else {
+      // By way of memory, and without an index into `sums` that is not a constant: that would keep them all in memory.
+      float lanes[R][T * strip_rows];
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < T * V; ++v) L::store(&lanes[r][v * L::W], sums[r][v]);
+      }
       for (int r = 0; r < R; ++r) {
         const int a_scale = p.a.scales[(block + i) * p.a.rows + rows[r].a];
-        for (int v = 0; v < T * V; ++v) {
-          float lanes[L::W];
-          L::store(lanes, sums[r][v]);
-          for (int lane = 0; lane < L::W; ++lane) {
-            total[r][v * L::W + lane] +=
-                scale_block_sum(lanes[lane] * decoded.units[v / V][i],
-                                decoded.scales[v / V][i][v % V * L::W + lane], a_scale);
-          }
+        for (int column = 0; column < T * strip_rows; ++column) {
+          const int t = column / strip_rows;
+          total[r][column] += scale_block_sum(lanes[r][column] * decoded.units[t][i],
+                                              decoded.scales[t][i][column % strip_rows], a_scale);
         }
       }
     }
