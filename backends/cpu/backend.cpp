@@ -22,9 +22,9 @@ Expected<void> available() {
 
 Expected<DeviceInfo> device_info() {
   const InstructionSet& set = *chosen_instruction_set().value();
-  DeviceInfo info = host_device_info(
-      thread_count(), fmt::format("{} kernels, {}, subnormals {}", set.name, threads_name(),
-                                  subnormals_are_fast() ? "as they are" : "by the exact route"));
+  DeviceInfo info =
+      host_device_info(thread_count(), fmt::format("{} kernels, {}, subnormals {}", set.name, threads_name(),
+                                                   subnormals_are_fast() ? "as they are" : "by the exact route"));
   info.architecture = set.architecture;
   return info;
 }

@@ -22,32 +22,32 @@ struct Avx2 {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
 
-  // Eight operations for four codes a lane. A multiplication by 16 brings a byte, sign-extended, to the fields of a bf16
-  // whose exponent is e4m3's; one instruction does it for every other byte. The mask leaves the first copy of the sign.
-  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[4]) noexcept {
+  // Eight operations for the four codes of a lane. A multiplication by 16 brings a byte, sign-extended, to the fields
+  // of a bf16 whose exponent is e4m3's; one instruction does it for every other byte. The mask leaves the sign's first
+  // copy.
+  template <int Pair>
+  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[2]) noexcept {
     const __m256i mask = _mm256_set1_epi32(static_cast<int>(0x87F00000U));
-    const __m256i odd = _mm256_maddubs_epi16(_mm256_set1_epi16(0x1000), codes);
-    const __m256i even = _mm256_maddubs_epi16(_mm256_set1_epi16(0x0010), codes);
-    w[0] = _mm256_castsi256_ps(_mm256_and_si256(_mm256_slli_epi32(even, 16), mask));
-    w[1] = _mm256_castsi256_ps(_mm256_and_si256(_mm256_slli_epi32(odd, 16), mask));
-    w[2] = _mm256_castsi256_ps(_mm256_and_si256(even, mask));
-    w[3] = _mm256_castsi256_ps(_mm256_and_si256(odd, mask));
+    const __m256i both = _mm256_maddubs_epi16(_mm256_set1_epi16(Pair == 0 ? 0x0010 : 0x1000), codes);
+    w[0] = _mm256_castsi256_ps(_mm256_and_si256(_mm256_slli_epi32(both, 16), mask));
+    w[1] = _mm256_castsi256_ps(_mm256_and_si256(both, mask));
   }
 
-  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[4]) noexcept {
-#pragma GCC unroll 4
-    for (int byte = 0; byte < 4; ++byte) {
-      const __m256i magnitude = _mm256_and_si256(_mm256_srli_epi32(codes, 8 * byte), _mm256_set1_epi32(0x7F));
-      const __m256i normal = _mm256_add_epi32(_mm256_slli_epi32(magnitude, 20),
-                                              _mm256_set1_epi32((120 + exact_weight_exponent) << 23));
+  template <int Pair>
+  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[2]) noexcept {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const int shift = 8 * (Pair + 2 * j);
+      const __m256i magnitude = _mm256_and_si256(_mm256_srli_epi32(codes, shift), _mm256_set1_epi32(0x7F));
+      const __m256i normal =
+          _mm256_add_epi32(_mm256_slli_epi32(magnitude, 20), _mm256_set1_epi32((120 + exact_weight_exponent) << 23));
       const __m256 subnormal = _mm256_mul_ps(_mm256_cvtepi32_ps(magnitude), _mm256_set1_ps(0x1p-69F));
       const __m256i is_subnormal = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), magnitude);
-      const __m256 finite =
-          _mm256_blendv_ps(_mm256_castsi256_ps(normal), subnormal, _mm256_castsi256_ps(is_subnormal));
+      const __m256 finite = _mm256_blendv_ps(_mm256_castsi256_ps(normal), subnormal, _mm256_castsi256_ps(is_subnormal));
       const __m256i nan = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(0x7F));  // all ones are a NaN
-      const __m256i sign = _mm256_and_si256(_mm256_slli_epi32(codes, 24 - 8 * byte),
-                                            _mm256_set1_epi32(static_cast<int>(0x80000000U)));
-      w[byte] = _mm256_or_ps(finite, _mm256_castsi256_ps(_mm256_or_si256(nan, sign)));
+      const __m256i sign =
+          _mm256_and_si256(_mm256_slli_epi32(codes, 24 - shift), _mm256_set1_epi32(static_cast<int>(0x80000000U)));
+      w[j] = _mm256_or_ps(finite, _mm256_castsi256_ps(_mm256_or_si256(nan, sign)));
     }
   }
 
@@ -55,9 +55,7 @@ struct Avx2 {
   struct NanScan {
     __m256i largest = _mm256_setzero_si256();
 
-    MILLET_INLINE void add(Codes codes) noexcept {
-      largest = _mm256_max_epu8(largest, _mm256_add_epi8(codes, codes));
-    }
+    MILLET_INLINE void add(Codes codes) noexcept { largest = _mm256_max_epu8(largest, _mm256_add_epi8(codes, codes)); }
     [[nodiscard]] MILLET_INLINE Float poison(Float sum) const noexcept {
       const __m256i nans = _mm256_cmpeq_epi8(largest, _mm256_set1_epi8(static_cast<char>(0xFE)));
       const __m256i clean = _mm256_cmpeq_epi32(nans, _mm256_setzero_si256());

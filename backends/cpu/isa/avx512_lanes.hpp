@@ -21,34 +21,33 @@ struct Avx512Lanes {
 
   static MILLET_INLINE Codes load_codes(const std::uint8_t* p) noexcept { return _mm512_loadu_si512(p); }
 
-  // Eight operations for four codes a lane. A multiplication by 16 brings a byte, sign-extended, to the fields of a bf16
-  // whose exponent is e4m3's; one instruction does it for every other byte. The mask leaves the first copy of the sign.
-  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[4]) noexcept {
+  // Eight operations for the four codes of a lane. A multiplication by 16 brings a byte, sign-extended, to the fields
+  // of a bf16 whose exponent is e4m3's; one instruction does it for every other byte. The mask leaves the sign's first
+  // copy.
+  template <int Pair>
+  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[2]) noexcept {
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(0x87F00000U));
-    const __m512i odd = _mm512_maddubs_epi16(_mm512_set1_epi16(0x1000), codes);
-    const __m512i even = _mm512_maddubs_epi16(_mm512_set1_epi16(0x0010), codes);
-    w[0] = _mm512_castsi512_ps(_mm512_and_si512(_mm512_slli_epi32(even, 16), mask));
-    w[1] = _mm512_castsi512_ps(_mm512_and_si512(_mm512_slli_epi32(odd, 16), mask));
-    w[2] = _mm512_castsi512_ps(_mm512_and_si512(even, mask));
-    w[3] = _mm512_castsi512_ps(_mm512_and_si512(odd, mask));
+    const __m512i both = _mm512_maddubs_epi16(_mm512_set1_epi16(Pair == 0 ? 0x0010 : 0x1000), codes);
+    w[0] = _mm512_castsi512_ps(_mm512_and_si512(_mm512_slli_epi32(both, 16), mask));
+    w[1] = _mm512_castsi512_ps(_mm512_and_si512(both, mask));
   }
 
-  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[4]) noexcept {
-#pragma GCC unroll 4
-    for (int byte = 0; byte < 4; ++byte) {
-      const __m512i magnitude = _mm512_and_si512(_mm512_srli_epi32(codes, static_cast<unsigned>(8 * byte)),
-                                                 _mm512_set1_epi32(0x7F));
-      const __m512i normal = _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20),
-                                              _mm512_set1_epi32((120 + exact_weight_exponent) << 23));
+  template <int Pair>
+  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[2]) noexcept {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const unsigned shift = 8U * static_cast<unsigned>(Pair + 2 * j);
+      const __m512i magnitude = _mm512_and_si512(_mm512_srli_epi32(codes, shift), _mm512_set1_epi32(0x7F));
+      const __m512i normal =
+          _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20), _mm512_set1_epi32((120 + exact_weight_exponent) << 23));
       const __mmask16 is_subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(8));
-      const __m512 finite = _mm512_mask_mul_ps(_mm512_castsi512_ps(normal), is_subnormal,
-                                               _mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-69F));
+      const __m512 finite = _mm512_mask_mul_ps(_mm512_castsi512_ps(normal), is_subnormal, _mm512_cvtepi32_ps(magnitude),
+                                               _mm512_set1_ps(0x1p-69F));
       const __mmask16 is_nan = _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7F));
-      const __m512i bits =
-          _mm512_mask_mov_epi32(_mm512_castps_si512(finite), is_nan, _mm512_set1_epi32(0x7FC00000));
-      const __m512i sign = _mm512_and_si512(_mm512_slli_epi32(codes, static_cast<unsigned>(24 - 8 * byte)),
-                                            _mm512_set1_epi32(static_cast<int>(0x80000000U)));
-      w[byte] = _mm512_castsi512_ps(_mm512_or_si512(bits, sign));
+      const __m512i bits = _mm512_mask_mov_epi32(_mm512_castps_si512(finite), is_nan, _mm512_set1_epi32(0x7FC00000));
+      const __m512i sign =
+          _mm512_and_si512(_mm512_slli_epi32(codes, 24U - shift), _mm512_set1_epi32(static_cast<int>(0x80000000U)));
+      w[j] = _mm512_castsi512_ps(_mm512_or_si512(bits, sign));
     }
   }
 
@@ -56,9 +55,7 @@ struct Avx512Lanes {
   struct NanScan {
     __m512i largest = _mm512_setzero_si512();
 
-    MILLET_INLINE void add(Codes codes) noexcept {
-      largest = _mm512_max_epu8(largest, _mm512_add_epi8(codes, codes));
-    }
+    MILLET_INLINE void add(Codes codes) noexcept { largest = _mm512_max_epu8(largest, _mm512_add_epi8(codes, codes)); }
     [[nodiscard]] MILLET_INLINE Float poison(Float sum) const noexcept {
       const __mmask64 nans = _mm512_cmpeq_epi8_mask(largest, _mm512_set1_epi8(static_cast<char>(0xFE)));
       const __m512i marked = _mm512_maskz_mov_epi8(nans, _mm512_set1_epi8(1));

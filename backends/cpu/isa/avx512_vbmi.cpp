@@ -33,24 +33,22 @@ constexpr Bf16Bytes make_bf16_bytes() noexcept {
 constexpr Bf16Bytes bf16_bytes = make_bf16_bytes();
 
 struct Avx512Vbmi : Avx512Lanes<Avx512Vbmi> {
-  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[4]) noexcept {
+  template <int Pair>
+  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[2]) noexcept {
     // The look-ups ignore a code's sign.
-    const __m512i unsigned_upper = _mm512_permutex2var_epi8(_mm512_load_si512(bf16_bytes.upper), codes,
-                                                            _mm512_load_si512(bf16_bytes.upper + 64));
-    const __m512i lower = _mm512_permutex2var_epi8(_mm512_load_si512(bf16_bytes.lower), codes,
-                                                   _mm512_load_si512(bf16_bytes.lower + 64));
+    const __m512i magnitude_upper =
+        _mm512_permutex2var_epi8(_mm512_load_si512(bf16_bytes.upper), codes, _mm512_load_si512(bf16_bytes.upper + 64));
+    const __m512i lower =
+        _mm512_permutex2var_epi8(_mm512_load_si512(bf16_bytes.lower), codes, _mm512_load_si512(bf16_bytes.lower + 64));
     constexpr int or_with_and = 0xF8;  // a | (b & c)
-    const __m512i upper = _mm512_ternarylogic_epi32(unsigned_upper, codes, _mm512_set1_epi8(static_cast<char>(0x80)),
-                                                    or_with_and);
+    const __m512i upper =
+        _mm512_ternarylogic_epi32(magnitude_upper, codes, _mm512_set1_epi8(static_cast<char>(0x80)), or_with_and);
     const __m512i upper_bytes = _mm512_set1_epi16(static_cast<short>(0xFF00));
-    const __m512i upper_half = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
     constexpr int select = 0xCA;  // a ? b : c
-    const __m512i odd = _mm512_ternarylogic_epi32(upper_bytes, upper, _mm512_srli_epi16(lower, 8), select);
-    const __m512i even = _mm512_ternarylogic_epi32(upper_bytes, _mm512_slli_epi16(upper, 8), lower, select);
-    w[0] = _mm512_castsi512_ps(_mm512_slli_epi32(even, 16));
-    w[1] = _mm512_castsi512_ps(_mm512_slli_epi32(odd, 16));
-    w[2] = _mm512_castsi512_ps(_mm512_and_si512(even, upper_half));
-    w[3] = _mm512_castsi512_ps(_mm512_and_si512(odd, upper_half));
+    const __m512i both = Pair == 0 ? _mm512_ternarylogic_epi32(upper_bytes, _mm512_slli_epi16(upper, 8), lower, select)
+                                   : _mm512_ternarylogic_epi32(upper_bytes, upper, _mm512_srli_epi16(lower, 8), select);
+    w[0] = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    w[1] = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xFFFF0000U))));
   }
 };
 

@@ -25,28 +25,28 @@ struct Baseline {
     return codes;
   }
 
-  // Two codes a shift, in 16-bit lanes; the arithmetic shift copies the sign above the exponent, and the mask leaves its
-  // first copy.
-  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[4]) noexcept {
+  // Two codes a shift, in 16-bit lanes; the arithmetic shift copies the sign above the exponent, and the mask leaves
+  // its first copy.
+  template <int Pair>
+  static MILLET_INLINE void decode_normal(Codes codes, Float (&w)[2]) noexcept {
     constexpr std::uint32_t mask = 0x87F00000U;
-    const auto odd = reinterpret_cast<Codes>(reinterpret_cast<Half>(codes) >> 4);
-    const auto even = reinterpret_cast<Codes>((reinterpret_cast<Half>(codes) << 8) >> 4);
-    w[0] = reinterpret_cast<Float>((even << 16) & mask);
-    w[1] = reinterpret_cast<Float>((odd << 16) & mask);
-    w[2] = reinterpret_cast<Float>(even & mask);
-    w[3] = reinterpret_cast<Float>(odd & mask);
+    const auto halves = reinterpret_cast<Half>(codes);
+    const auto both = reinterpret_cast<Codes>((Pair == 0 ? halves << 8 : halves) >> 4);
+    w[0] = reinterpret_cast<Float>((both << 16) & mask);
+    w[1] = reinterpret_cast<Float>(both & mask);
   }
 
-  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[4]) noexcept {
-#pragma GCC unroll 4
-    for (int byte = 0; byte < 4; ++byte) {
-      const Int code = reinterpret_cast<Int>(codes >> (8 * byte)) & 0xFF;
+  template <int Pair>
+  static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[2]) noexcept {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const Int code = reinterpret_cast<Int>(codes >> (8 * (Pair + 2 * j))) & 0xFF;
       const Int magnitude = code & 0x7F;
       const Int normal = (magnitude << 20) + ((120 + exact_weight_exponent) << 23);
       const auto subnormal = reinterpret_cast<Int>(__builtin_convertvector(magnitude, Float) * 0x1p-69F);
       const Int finite = magnitude < 8 ? subnormal : normal;
       const Int nan = magnitude == 0x7F;  // all ones are a NaN
-      w[byte] = reinterpret_cast<Float>(finite | nan | ((code & 0x80) << 24));
+      w[j] = reinterpret_cast<Float>(finite | nan | ((code & 0x80) << 24));
     }
   }
 

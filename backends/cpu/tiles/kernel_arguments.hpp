@@ -24,7 +24,8 @@ inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
   return {&b.values->bits, &b.scales->bits, b.rows(), b.cols(), true, b.scale_layout.blocks.row_stride};
 }
 
-[[nodiscard]] inline OutputArguments output_arguments(const Output& c, OutputType type, Index n, bool weighted) noexcept {
+[[nodiscard]] inline OutputArguments output_arguments(const Output& c, OutputType type, Index n,
+                                                      bool weighted) noexcept {
   return {c.values, c.row_stride, n, type == OutputType::bf16, weighted};
 }
 
@@ -32,7 +33,8 @@ inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
 
 /// Modelled seconds of a call: what a block of 512 weights costs in cycles of a nominal 3 GHz core, over the threads in
 /// use. The ratios of the figures matter, and they are measured ones: docs/performance/cpu.md.
-[[nodiscard]] inline double modelled_seconds(Index n, Index k, double cycles_per_block, const DeviceInfo& device) noexcept {
+[[nodiscard]] inline double modelled_seconds(Index n, Index k, double cycles_per_block,
+                                             const DeviceInfo& device) noexcept {
   const auto strips = static_cast<double>(strips_of(n));
   const double threads = std::min(strips, static_cast<double>(std::max<Index>(device.compute_units, 1)));
   return std::ceil(strips / threads) * static_cast<double>(MxBlock::count(k)) * cycles_per_block / 3e9;

@@ -5,16 +5,16 @@
 
 #include "millet/layout/mapping.hpp"
 
-// The seam between the host side, which knows problems and operands, and the files that are compiled for one instruction
-// set each: plain values, and no function that a linker could take from the wrong one of these files.
+// The seam between the host side, which knows problems and operands, and the files that are compiled for one
+// instruction set each: plain values, and no function that a linker could take from the wrong one of these files.
 
 namespace millet::cpu {
 
-inline constexpr int strip_rows = 16;      ///< rows of B that share a strip, columns of C
-inline constexpr int block_k = 32;         ///< k of a block, which shares a scale
-inline constexpr int strip_block = 512;    ///< bytes of one block of a strip
-inline constexpr int most_direct_rows = 8; ///< rows of C that the direct product takes
-inline constexpr int most_rows = 128;      ///< rows of C that the buffered product takes in one pass over the weights
+inline constexpr int strip_rows = 16;       ///< rows of B that share a strip, columns of C
+inline constexpr int block_k = 32;          ///< k of a block, which shares a scale
+inline constexpr int strip_block = 512;     ///< bytes of one block of a strip
+inline constexpr int most_direct_rows = 8;  ///< rows of C that the direct product takes
+inline constexpr int most_rows = 128;       ///< rows of C that the buffered product takes in one pass over the weights
 
 // What is known about a block of a strip, a byte for it. A byte of zero promises nothing, and is slow and right.
 inline constexpr std::uint8_t no_subnormals = 1;  ///< no code is a nonzero subnormal
@@ -44,7 +44,7 @@ struct WeightsArguments {
 
 /// A, decoded: block after block, and in a block row after row, so that the rows of one block are contiguous.
 struct DecodedActivations {
-  float* values;         ///< [blocks][rows][32]
+  float* values;         ///< [blocks][rows][32]; of each 4 k the middle two have changed places
   std::uint8_t* scales;  ///< [blocks][rows], e8m0 codes; of 2^0 where `values` contains the scale
   Index rows;
   bool plain;  ///< whether `values` contains every scale
@@ -86,8 +86,8 @@ struct StripKernels {
   /// \return whether all their scales were plain
   bool (*decode_activations)(const std::uint8_t* codes, const std::uint8_t* scales, Index blocks,
                              const DecodedActivations& a, Index first, Index row) noexcept;
-  /// The ways to decode weights, for tests: 64 codes, 16 rows of 4 k, to f32 [4][16], and what brings them to the
-  /// value.
+  /// The ways to decode weights, for tests: 64 codes, 16 rows of 4 k, to f32 [4][16], k = 0 2 1 3, and what
+  /// brings them to the value.
   struct Decoding {
     void (*decode)(const std::uint8_t* codes, float* values) noexcept;
     float factor;

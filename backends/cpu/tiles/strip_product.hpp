@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+
 #include "millet/backends/cpu/tiles/block_properties.hpp"
 
 // The products, as templates over an instruction set's lanes: isa/<name>.cpp defines them in an unnamed namespace and
-// instantiates everything here with them. So each of these functions exists once for each of those files; whatever is no
-// template is always inlined (a linker keeps one of several equal inline functions, and it may be the wrong one).
+// instantiates everything here with them. So each of these functions exists once for each of those files; whatever is
+// no template is always inlined (a linker keeps one of several equal inline functions, and it may be the wrong one).
 //
 // Lanes are W of the 16 rows of a strip, V = 16 / W vectors of them:
 //   Codes load_codes(p)                     4 * W bytes, a dword of 4 k for each lane
-//   void decode_normal(codes, Float (&)[4]) times 2^weight_exponent; no NaN; subnormals become f32 subnormals
-//   void decode_exact(codes, Float (&)[4])  times 2^exact_weight_exponent; every code
+//   decode_normal<Pair>(codes, Float (&)[2])  k = Pair and Pair + 2 of the four, Pair 0 or 1, times 2^weight_exponent;
+//   no
+//                                           NaN; subnormals become f32 subnormals
+//   decode_exact<Pair>(codes, Float (&)[2]) the same times 2^exact_weight_exponent; every code
 //   NanScan                                 add(codes); poison(sum): NaN where a lane's codes held one
 //   Float scale_factor(p, offset)           2^(code - 127 + offset) of W scale codes; the result is normal or meets 0
 //   zero, broadcast(p), load(p), store(p, x), multiply, multiply_add(a, b, c) = a * b + c
 
-/// The order of every sum: within a block of 32, k ascending from zero; then the scaled block sums, ascending, from zero.
-/// It depends on nothing else, so a row of C has the same bits whatever kernel, instruction set, number of rows or
-/// thread count. All products of a weight and an activation are exact, and so are those of a block sum and a power of two
-/// unless they leave f32's normal range: so neither does it matter which factor carries a scale.
+/// The order of every sum: within a block of 32, from zero, k = 0 2 1 3, 4 6 5 7 and so on, as decoding gives them;
+/// then the scaled block sums, ascending, from zero. It depends on nothing else, so a row of C has the same bits
+/// whatever kernel, instruction set, number of rows or thread count. All products of a weight and an activation are
+/// exact, and so are those of a block sum and a power of two unless they leave f32's normal range: so neither does it
+/// matter which factor carries a scale.
 
 namespace millet::cpu {
 
@@ -46,9 +51,10 @@ MILLET_INLINE float power_of_two(int exponent_field) noexcept {
 
 /// sum * 2^(a_scale + b_scale - 254 - product_exponent), rounded once: what one block adds to C. Any scales.
 ///
-/// The exponent is wider than f32's, so it is applied in two halves, and capped: the smallest nonzero sum is 2^-78, where
-/// an activation contains its scale, and infinite from 2^206 on. The halves round once only: where the first leaves the
-/// normal range, the second takes the result below half the smallest subnormal. Code 255 makes the result NaN.
+/// The exponent is wider than f32's, so it is applied in two halves, and capped: the smallest nonzero sum is 2^-78,
+/// where an activation contains its scale, and infinite from 2^206 on. The halves round once only: where the first
+/// leaves the normal range, the second takes the result below half the smallest subnormal. Code 255 makes the result
+/// NaN.
 MILLET_INLINE float scale_block_sum(float sum, int b_scale, int a_scale) noexcept {
   constexpr int cap = 254 + 210;
   int fields = b_scale + a_scale - product_exponent;
@@ -91,14 +97,36 @@ MILLET_INLINE void store_columns(const OutputArguments& c, const RowPair& row, I
   }
 }
 
+template <class L, Route R, int Pair>
+MILLET_INLINE void decode_pair(typename L::Codes codes, typename L::Float (&w)[2]) noexcept {
+  if constexpr (R == Route::exact) {
+    L::template decode_exact<Pair>(codes, w);
+  } else {
+    L::template decode_normal<Pair>(codes, w);
+  }
+}
+
+/// All four in the order of the sums.
+template <class L, Route R>
+MILLET_INLINE void decode_four(typename L::Codes codes, typename L::Float (&w)[4]) noexcept {
+  typename L::Float even[2];
+  typename L::Float odd[2];
+  decode_pair<L, R, 0>(codes, even);
+  decode_pair<L, R, 1>(codes, odd);
+  w[0] = even[0];
+  w[1] = even[1];
+  w[2] = odd[0];
+  w[3] = odd[1];
+}
+
 /// What a block must promise for the fast way.
 MILLET_INLINE unsigned needed_properties(const StripProduct& p) noexcept {
   constexpr unsigned no_block_has_it = 0x80;
   return no_nans | plain_scales | (p.native_subnormals ? 0U : no_subnormals) | (p.a.plain ? 0U : no_block_has_it);
 }
 
-/// Asks for the codes 2 KB ahead of `here` in L1 and 8 KB ahead in L2: hardware prefetchers alone hide too little of the
-/// latency of memory (docs/performance/cpu.md). Past a strip's end the next one begins.
+/// Asks for the codes 2 KB ahead of `here` in L1 and 8 KB ahead in L2: hardware prefetchers alone hide too little of
+/// the latency of memory (docs/performance/cpu.md). Past a strip's end the next one begins.
 MILLET_INLINE void prefetch_codes(const std::uint8_t* here) noexcept {
   __builtin_prefetch(here + 2048, 0, 3);
   __builtin_prefetch(here + 8192, 0, 2);
@@ -179,7 +207,6 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
 #pragma GCC unroll 16
   for (int first = 0; first < S * V; first += G) {
     Float sums[G][M];
-    typename L::NanScan scan[G];
 #pragma GCC unroll 8
     for (int i = 0; i < G; ++i) {
 #pragma GCC unroll 8
@@ -189,33 +216,40 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
     for (int q = 0; q < block_k / 4; ++q) {
 #pragma GCC unroll 8
       for (int i = 0; i < G; ++i) {
-        const std::uint8_t* const here = values[(first + i) / V] + 64 * q;
-        if ((first + i) % V == 0) prefetch_codes(here);
-        const auto codes = L::load_codes(here + (first + i) % V * 4 * L::W);
-        if constexpr (R == Route::scanned) scan[i].add(codes);
-        Float w[4];
-        if constexpr (R == Route::exact) {
-          L::decode_exact(codes, w);
-        } else {
-          L::decode_normal(codes, w);
-        }
-#pragma GCC unroll 4
-        for (int byte = 0; byte < 4; ++byte) {
+        if ((first + i) % V == 0) prefetch_codes(values[(first + i) / V] + 64 * q);
+      }
+      const auto add_pair = [&]<int Pair>(std::integral_constant<int, Pair>) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-          for (int m = 0; m < M; ++m) {
-            Float activation = L::broadcast(x[m] + 4 * q + byte);
-            if constexpr (R == Route::exact) activation = L::multiply(activation, L::broadcast(&exact_unit));
-            sums[i][m] = L::multiply_add(w[byte], activation, sums[i][m]);
+        for (int i = 0; i < G; ++i) {
+          const auto codes = L::load_codes(values[(first + i) / V] + 64 * q + (first + i) % V * 4 * L::W);
+          Float w[2];
+          decode_pair<L, R, Pair>(codes, w);
+#pragma GCC unroll 2
+          for (int j = 0; j < 2; ++j) {
+#pragma GCC unroll 8
+            for (int m = 0; m < M; ++m) {
+              Float activation = L::broadcast(x[m] + 4 * q + 2 * Pair + j);
+              if constexpr (R == Route::exact) activation = L::multiply(activation, L::broadcast(&exact_unit));
+              sums[i][m] = L::multiply_add(w[j], activation, sums[i][m]);
+            }
           }
         }
-      }
+      };
+      add_pair(std::integral_constant<int, 0>{});
+      add_pair(std::integral_constant<int, 1>{});
     }
 #pragma GCC unroll 8
     for (int i = 0; i < G; ++i) {
       const std::uint8_t* const codes = scales[(first + i) / V] + (first + i) % V * L::W;
       if constexpr (R == Route::scanned) {
+        // By now in L1; in the loop above the scan would take registers from the sums.
+        typename L::NanScan scan;
 #pragma GCC unroll 8
-        for (int m = 0; m < M; ++m) sums[i][m] = scan[i].poison(sums[i][m]);
+        for (int q = 0; q < block_k / 4; ++q) {
+          scan.add(L::load_codes(values[(first + i) / V] + 64 * q + (first + i) % V * 4 * L::W));
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < M; ++m) sums[i][m] = scan.poison(sums[i][m]);
       }
       if (general_a_scales == nullptr) [[likely]] {
         const Float factor = L::scale_factor(codes, -product_exponent);
@@ -236,7 +270,19 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
   }
 }
 
-/// The same for one strip, whatever its codes and scales.
+/// One block of S strips with any codes and plain scales.
+template <class L, int M, int S>
+[[gnu::noinline]] void add_exceptional_block(const StripProduct& p, const std::uint8_t* const (&values)[S],
+                                             const std::uint8_t* const (&scales)[S], const float* const (&x)[M],
+                                             typename L::Float (*total)[M]) noexcept {
+  if (p.native_subnormals) {
+    add_block<L, M, S, Route::scanned>(values, scales, x, nullptr, p.rows, total);
+  } else {
+    add_block<L, M, S, Route::exact>(values, scales, x, nullptr, p.rows, total);
+  }
+}
+
+/// One block of one strip with any codes and scales.
 template <class L, int M>
 [[gnu::noinline]] void add_any_block(const StripProduct& p, const std::uint8_t* values, const std::uint8_t* scales,
                                      unsigned properties, const float* const (&x)[M], Index block,
@@ -244,11 +290,12 @@ template <class L, int M>
   const std::uint8_t* const values_of[1] = {values};
   const std::uint8_t* const scales_of[1] = {scales};
   const bool general = (properties & plain_scales) == 0 || !p.a.plain;
+  const bool normal = (properties & no_nans) != 0 && ((properties & no_subnormals) != 0 || p.native_subnormals);
   const std::uint8_t* const general_a_scales = general ? p.a.scales + block * p.a.rows : nullptr;
-  if ((properties & no_nans) != 0 && ((properties & no_subnormals) != 0 || p.native_subnormals)) {
+  if (normal) {
     add_block<L, M, 1, Route::normal>(values_of, scales_of, x, general_a_scales, p.rows, total);
-  } else if (p.native_subnormals) {
-    add_block<L, M, 1, Route::scanned>(values_of, scales_of, x, general_a_scales, p.rows, total);
+  } else if (!general) {
+    add_exceptional_block<L, M, 1>(p, values_of, scales_of, x, total);
   } else {
     add_block<L, M, 1, Route::exact>(values_of, scales_of, x, general_a_scales, p.rows, total);
   }
@@ -268,16 +315,20 @@ void multiply_strips_directly(const StripProduct& p, Index first_strip) noexcept
     for (Index block = 0; block < count; ++block) {
       const std::uint8_t* values[S];
       const std::uint8_t* scales[S];
-      unsigned properties = 0xFF;
+      unsigned in_all = 0xFF;
+      unsigned in_any = 0;
       for (int s = 0; s < S; ++s) {
         values[s] = strips[s].values + block * strip_block;
         scales[s] = strips[s].scales + block * strip_rows;
-        properties &= strips[s].properties[block];
+        in_all &= strips[s].properties[block];
+        in_any |= strips[s].properties[block];
       }
       const float* x[M];
       for (int m = 0; m < M; ++m) x[m] = p.a.values + (first_block + block) * block_stride + p.rows[m].a * block_k;
-      if ((properties & needed) == needed) [[likely]] {
+      if ((in_all & needed) == needed) [[likely]] {
         add_block<L, M, S, Route::normal>(values, scales, x, nullptr, p.rows, total);
+      } else if ((in_any & needed) != needed && (in_all & plain_scales) != 0 && p.a.plain) {
+        add_exceptional_block<L, M, S>(p, values, scales, x, total);
       } else {
         for (int s = 0; s < S; ++s) {
           add_any_block<L, M>(p, values[s], scales[s], strips[s].properties[block], x, first_block + block,
@@ -329,7 +380,8 @@ void multiply_directly(const StripProduct& p, Index first_strip, Index last_stri
   }
 }
 
-// --- Many rows: through a buffer of decoded weights -------------------------------------------------------------------
+// --- Many rows: through a buffer of decoded weights
+// -------------------------------------------------------------------
 
 /// 256 k of T strips, decoded.
 template <int T>
@@ -362,14 +414,12 @@ void decode_strips(const StripProduct& p, const Strip (&strips)[T], Index block,
           const auto codes = L::load_codes(values + 64 * q + v * 4 * L::W);
           Float w[4];
           if (exact) [[unlikely]] {
-            L::decode_exact(codes, w);
+            decode_four<L, Route::exact>(codes, w);
           } else {
-            L::decode_normal(codes, w);
+            decode_four<L, Route::normal>(codes, w);
           }
 #pragma GCC unroll 4
-          for (int byte = 0; byte < 4; ++byte) {
-            L::store(&decoded.values[t][i * block_k + 4 * q + byte][v * L::W], w[byte]);
-          }
+          for (int j = 0; j < 4; ++j) L::store(&decoded.values[t][i * block_k + 4 * q + j][v * L::W], w[j]);
         }
       }
       const int offset = exact ? exact_weight_exponent - weight_exponent : 0;
@@ -501,13 +551,23 @@ bool decode_activations(const std::uint8_t* codes, const std::uint8_t* scales, I
     for (int i = 0; i < block_k; ++i) magnitudes |= from[i] & 0x7FU;
     const bool plain = scale <= largest_plain_scale && (scale >= smallest_plain_scale || magnitudes == 0);
     // A block of zeros has any of the small scales.
-    const int field = activation_exponent + (plain ? (scale < smallest_plain_scale ? code_of_one : scale) : code_of_one);
+    const int field =
+        activation_exponent + (plain ? (scale < smallest_plain_scale ? code_of_one : scale) : code_of_one);
     const float factor = power_of_two(field);
+    // In the order of the sums: the middle two of each four change places.
+    std::uint8_t ordered[block_k];
+    for (int q = 0; q < block_k / 4; ++q) {
+      std::uint32_t four;
+      __builtin_memcpy(&four, from + 4 * q, 4);
+      four = (four & 0xFF0000FFU) | (four & 0xFF00U) << 8 | (four & 0xFF0000U) >> 8;
+      __builtin_memcpy(ordered + 4 * q, &four, 4);
+    }
     for (int i = 0; i < block_k; ++i) {
-      const std::uint32_t code = from[i];
+      const std::uint32_t code = ordered[i];
       const std::uint32_t magnitude = code & 0x7FU;
       const std::uint32_t normal = (magnitude << 20) + (120U << 23);
-      const auto subnormal = __builtin_bit_cast(std::uint32_t, static_cast<float>(static_cast<int>(magnitude)) * 0x1p-9F);
+      const auto subnormal =
+          __builtin_bit_cast(std::uint32_t, static_cast<float>(static_cast<int>(magnitude)) * 0x1p-9F);
       const std::uint32_t finite = magnitude < 8 ? subnormal : normal;
       const std::uint32_t bits = (magnitude == 0x7F ? 0x7FC00000U : finite) | (code & 0x80U) << 24;
       to[i] = __builtin_bit_cast(float, bits) * factor;
@@ -523,14 +583,9 @@ bool decode_activations(const std::uint8_t* codes, const std::uint8_t* scales, I
 template <class L, bool Exact>
 void decode_weights(const std::uint8_t* codes, float* values) noexcept {
   for (int v = 0; v < strip_rows / L::W; ++v) {
-    const auto word = L::load_codes(codes + v * 4 * L::W);
     typename L::Float w[4];
-    if constexpr (Exact) {
-      L::decode_exact(word, w);
-    } else {
-      L::decode_normal(word, w);
-    }
-    for (int byte = 0; byte < 4; ++byte) L::store(values + byte * strip_rows + v * L::W, w[byte]);
+    decode_four<L, Exact ? Route::exact : Route::normal>(L::load_codes(codes + v * 4 * L::W), w);
+    for (int j = 0; j < 4; ++j) L::store(values + j * strip_rows + v * L::W, w[j]);
   }
 }
 

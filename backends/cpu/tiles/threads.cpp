@@ -35,7 +35,7 @@ void share_out(Index items, const std::function<void(Index, Index)>& work) {
     return;
   }
 #if defined(_OPENMP)
-#pragma omp parallel num_threads(static_cast<int>(threads))
+#pragma omp parallel num_threads(static_cast <int>(threads))
   {
     const DefaultFloatingPointMode mode;
     // As many as there are, which may be fewer than asked for.

@@ -9,8 +9,8 @@ namespace millet::cpu {
 /// Values in strips of 16 rows: 64 bytes hold 4 k of each row, a dword a row.
 using StripOrder = FragmentOrder<RowDigit<strip_rows>, ColDigit<4>>;
 
-/// Scales in strips of 16 rows: 16 bytes a block, one a row; behind a strip's scales, a byte for each of its blocks with
-/// what is known about it (strip_arguments.hpp). Strips begin 64 bytes apart, or a multiple of that.
+/// Scales in strips of 16 rows: 16 bytes a block, one a row; behind a strip's scales, a byte for each of its blocks
+/// with what is known about it (strip_arguments.hpp). Strips begin 64 bytes apart, or a multiple of that.
 class StripScaleOrder {
  public:
   constexpr StripScaleOrder() = default;
