@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cpu backend's products, instruction set by instruction set: both kernels, every way to decode, against one plain
+// loop in the order of additions that strip_product.hpp states. Bits, not tolerances: every product is exact.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "millet/backends/cpu/instruction_set.hpp"
+#include "millet/backends/cpu/tiles/weight_strips.hpp"
+
+namespace millet::cpu {
+namespace {
+
+/// Those that this machine can run.
+std::vector<const InstructionSet*> runnable_sets() {
+  std::vector<const InstructionSet*> sets;
+  for (const InstructionSet& set : instruction_sets()) {
+    if (set.runs_here()) sets.push_back(&set);
+  }
+  return sets;
+}
+
+bool same_bits_or_both_nan(float x, float y) {
+  return (std::isnan(x) && std::isnan(y)) || std::memcmp(&x, &y, sizeof(float)) == 0;
+}
+
+TEST(CpuDecoding, EveryCodeByEveryWayIsExact) {
+  constexpr int order[] = {0, 2, 1, 3};
+  for (const InstructionSet* set : runnable_sets()) {
+    const StripKernels& kernels = set->kernels();
+    for (const StripKernels::Decoding* way : {&kernels.normal, &kernels.exact}) {
+      for (int first = 0; first < 256; first += 64) {
+        std::uint8_t codes[64];
+        for (int i = 0; i < 64; ++i) codes[i] = static_cast<std::uint8_t>(first + i);
+        float values[4][strip_rows];
+        way->decode(codes, values[0]);
+        for (int row = 0; row < strip_rows; ++row) {
+          for (int i = 0; i < 4; ++i) {
+            const E4M3 code{codes[4 * row + order[i]]};
+            if (code.is_nan() && !way->nans) continue;
+            const float got = values[i][row] * way->factor;
+            EXPECT_TRUE(same_bits_or_both_nan(got, code.value()))
+                << set->name << (way == &kernels.exact ? ", exact" : ", normal") << ", code " << int{code.bits} << ": "
+                << got << " instead of " << code.value();
+            // The promise that makes this way assist-free.
+            EXPECT_FALSE(way->subnormals && std::fpclassify(values[i][row]) == FP_SUBNORMAL) << int{code.bits};
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CpuDecoding, ActivationsContainThePlainScales) {
+  for (const InstructionSet* set : runnable_sets()) {
+    for (int scale = 0; scale < 256; ++scale) {
+      for (int first = 0; first < 256; first += block_k) {
+        std::uint8_t codes[block_k];
+        for (int i = 0; i < block_k; ++i) codes[i] = static_cast<std::uint8_t>(first + i);
+        const auto code = static_cast<std::uint8_t>(scale);
+        float values[block_k];
+        std::uint8_t kept = 0;
+        const DecodedActivations decoded{values, &kept, 1, true};
+        const bool plain = set->kernels().decode_activations(codes, &code, 1, decoded, 0, 0);
+        EXPECT_EQ(plain, scale >= smallest_plain_scale && scale <= largest_plain_scale);
+        EXPECT_EQ(kept, plain ? 127 : scale);
+        for (int i = 0; i < block_k; ++i) {
+          const int k = i % 4 == 1 ? i + 1 : i % 4 == 2 ? i - 1 : i;
+          const float expected =
+              std::ldexp(E4M3{codes[k]}.value(), activation_exponent + (plain ? scale - E8M0::bias : 0));
+          ASSERT_TRUE(same_bits_or_both_nan(values[i], expected)) << set->name << ", scale " << scale << ", " << i;
+        }
+      }
+    }
+  }
+}
+
+enum class Codes { normal, few_subnormals, any_but_nan, few_nans, any };
+
+struct Operands {
+  Index n;
+  Index k;
+  int m;
+  std::vector<E4M3> b_values;
+  std::vector<E8M0> b_scales;
+  std::vector<E4M3> strip_values;
+  std::vector<E8M0> strip_scales;
+  std::vector<E4M3> a_values;
+  std::vector<E8M0> a_scales;
+
+  [[nodiscard]] WeightsArguments row_major() const {
+    return {&b_values.front().bits, &b_scales.front().bits, n, k, true, MxBlock::count(k)};
+  }
+  [[nodiscard]] WeightsArguments strips() const {
+    const StripScaleOrder order(n, MxBlock::count(k));
+    return {&strip_values.front().bits, &strip_scales.front().bits, n, k, false, order.strip_stride()};
+  }
+};
+
+/// A row of zeros under the smallest scale is in every matrix of at least two rows.
+Operands make_operands(int m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
+  std::mt19937 random(static_cast<unsigned>(m * 1000 + n * 10 + k));
+  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  const auto code = [&] {
+    const int sign = between(0, 1) * 0x80;
+    if (codes == Codes::any) return sign + between(0, 0x7F);
+    if (codes == Codes::any_but_nan) return sign + between(0, 0x7E);
+    if (codes == Codes::few_subnormals && between(0, 999) == 0) return sign + between(0, 7);
+    if (codes == Codes::few_nans && between(0, 999) == 0) return sign + 0x7F;
+    return sign + between(8, 0x7E);
+  };
+  Operands x{n, k, m, {}, {}, {}, {}, {}, {}};
+  const Index blocks = MxBlock::count(k);
+  for (Index i = 0; i < n * k; ++i) x.b_values.push_back(E4M3{static_cast<std::uint8_t>(i / k == 1 ? 0 : code())});
+  for (Index i = 0; i < n * blocks; ++i) {
+    x.b_scales.push_back(E8M0{static_cast<std::uint8_t>(i / blocks == 1 ? 0 : between(smallest_scale, largest_scale))});
+  }
+  for (Index i = 0; i < m * k; ++i) {
+    x.a_values.push_back(E4M3{static_cast<std::uint8_t>(between(0, 1) * 0x80 + between(0, 0x7E))});
+  }
+  // Together with the weights' they keep C far from overflow, where a fused and an unfused addition differ.
+  for (Index i = 0; i < m * blocks; ++i) {
+    const int scale = between(std::max(0, 254 - largest_scale), std::min(255, 254 - smallest_scale));
+    x.a_scales.push_back(E8M0{static_cast<std::uint8_t>(scale)});
+  }
+  const LayoutDescriptor& strips = layout_descriptor<StripWeights>;
+  x.strip_values.resize(static_cast<std::size_t>(strips.value_count(n, k)));
+  x.strip_scales.resize(static_cast<std::size_t>(strips.scale_count(n, k)));
+  strips.pack({x.b_values.data(), x.b_scales.data(), RowMajor(n, k), row_major_scales(n, k)}, x.strip_values.data(),
+              x.strip_scales.data());
+  return x;
+}
+
+/// The stated order, in the plainest form: [m, n].
+std::vector<float> plain_loop(const Operands& x) {
+  constexpr Index order[] = {0, 2, 1, 3};
+  std::vector<float> c;
+  const Index blocks = MxBlock::count(x.k);
+  for (Index m = 0; m < x.m; ++m) {
+    for (Index n = 0; n < x.n; ++n) {
+      float total = 0.0F;
+      for (Index block = 0; block < blocks; ++block) {
+        float sum = 0.0F;
+        for (Index i = 0; i < MxBlock::k; ++i) {
+          const Index k = block * MxBlock::k + i / 4 * 4 + order[i % 4];
+          sum += x.b_values[static_cast<std::size_t>(n * x.k + k)].value() *
+                 x.a_values[static_cast<std::size_t>(m * x.k + k)].value();
+        }
+        const E8M0 b_scale = x.b_scales[static_cast<std::size_t>(n * blocks + block)];
+        const E8M0 a_scale = x.a_scales[static_cast<std::size_t>(m * blocks + block)];
+        total += b_scale.is_nan() || a_scale.is_nan() ? std::nanf("")
+                                                      : std::ldexp(sum, b_scale.exponent() + a_scale.exponent());
+      }
+      c.push_back(total);
+    }
+  }
+  return c;
+}
+
+/// All rows, by one kernel; -7 where nothing was written.
+std::vector<float> multiply(const StripKernels& kernels, const Operands& x, const WeightsArguments& b, bool direct,
+                            bool native_subnormals, int strips_at_once) {
+  const Index blocks = MxBlock::count(x.k);
+  std::vector<float> a(static_cast<std::size_t>(x.m * x.k));
+  std::vector<std::uint8_t> a_scales(static_cast<std::size_t>(x.m * blocks));
+  DecodedActivations decoded{a.data(), a_scales.data(), x.m, true};
+  for (Index row = 0; row < x.m; ++row) {
+    const bool plain = kernels.decode_activations(&x.a_values[static_cast<std::size_t>(row * x.k)].bits,
+                                                  &x.a_scales[static_cast<std::size_t>(row * blocks)].bits, blocks,
+                                                  decoded, 0, row);
+    decoded.plain = decoded.plain && plain;
+  }
+  std::vector<RowPair> rows;
+  for (Index m = 0; m < x.m; ++m) rows.push_back({m, m, 1.0F});
+  std::vector<float> c(static_cast<std::size_t>(x.m * x.n), -7.0F);
+  const StripProduct product{
+      b, decoded, {c.data(), x.n, x.n, false, false}, rows.data(), x.m, native_subnormals, strips_at_once};
+  (direct ? kernels.direct : kernels.buffered)(product, 0, tiles_to_cover(x.n, strip_rows));
+  return c;
+}
+
+void check(int m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
+  const Operands x = make_operands(m, n, k, codes, smallest_scale, largest_scale);
+  const std::vector<float> expected = plain_loop(x);
+  for (const InstructionSet* set : runnable_sets()) {
+    for (int variant = 0; variant < 16; ++variant) {
+      const bool direct = variant % 2 == 0;
+      const bool native = variant / 2 % 2 == 0;
+      const bool row_major = variant / 4 % 2 == 0;
+      const bool alone = variant / 8 % 2 == 0;
+      if (direct ? m > most_direct_rows : alone) continue;
+      const auto c =
+          multiply(set->kernels(), x, row_major ? x.row_major() : x.strips(), direct, native, alone ? 1 : 4);
+      for (std::size_t i = 0; i < c.size(); ++i) {
+        ASSERT_TRUE(same_bits_or_both_nan(c[i], expected[i]))
+            << set->name << (direct ? ", direct" : ", buffered") << (native ? ", native" : "")
+            << (row_major ? ", row-major" : "") << (alone ? ", one strip" : "") << ", m " << m << ", n " << n << ", k "
+            << k << ", element " << i << ": " << c[i] << " instead of " << expected[i];
+      }
+    }
+  }
+}
+
+/// Every number of rows that has a body of its own, strips alone and together, k of one part and several.
+void check_shapes(Codes codes, int smallest_scale, int largest_scale) {
+  for (const int m : {1, 2, 3, 4, 5, 6, 7, 8}) check(m, 115, 96, codes, smallest_scale, largest_scale);
+  for (const int m : {1, 9, 13, 24, 77}) check(m, 35, 416, codes, smallest_scale, largest_scale);
+  for (const Index k : {32, 256, 288}) check(2, 7, k, codes, smallest_scale, largest_scale);
+}
+
+TEST(CpuProducts, NormalCodes) { check_shapes(Codes::normal, 120, 134); }
+TEST(CpuProducts, FewSubnormalsAndZeros) { check_shapes(Codes::few_subnormals, 120, 134); }
+TEST(CpuProducts, EveryCodeButNan) { check_shapes(Codes::any_but_nan, 120, 134); }
+TEST(CpuProducts, FewNans) { check_shapes(Codes::few_nans, 120, 134); }
+TEST(CpuProducts, NanPropagates) { check_shapes(Codes::any, 120, 134); }
+TEST(CpuProducts, ScalesAtBothEndsOfThePlainRange) {
+  check_shapes(Codes::few_subnormals, smallest_plain_scale - 2, smallest_plain_scale + 2);
+  check_shapes(Codes::few_subnormals, largest_plain_scale - 2, largest_plain_scale + 2);
+}
+TEST(CpuProducts, ScalesFarFromOne) {
+  check_shapes(Codes::any_but_nan, 3, 6);
+  check_shapes(Codes::any_but_nan, 248, 252);
+}
+TEST(CpuProducts, ScaleOfNan) { check_shapes(Codes::normal, 252, 255); }
+
+TEST(CpuWeights, EachBlockSaysWhatIsInIt) {
+  constexpr Index n = 40;
+  constexpr Index k = 96;
+  Operands x = make_operands(1, n, k, Codes::normal, 120, 134);
+  const auto properties_with = [&](Index row, Index column, int code, int scale) {
+    std::vector<E4M3> values = x.b_values;
+    std::vector<E8M0> scales = x.b_scales;
+    if (code >= 0) values[static_cast<std::size_t>(row * k + column)].bits = static_cast<std::uint8_t>(code);
+    if (scale >= 0) {
+      scales[static_cast<std::size_t>(row * MxBlock::count(k) + column / MxBlock::k)].bits =
+          static_cast<std::uint8_t>(scale);
+    }
+    layout_descriptor<StripWeights>.pack({values.data(), scales.data(), RowMajor(n, k), row_major_scales(n, k)},
+                                         x.strip_values.data(), x.strip_scales.data());
+    const StripScaleOrder order(n, MxBlock::count(k));
+    std::vector<int> properties;
+    for (Index strip = 0; strip < 3; ++strip) {
+      for (Index block = 0; block < 3; ++block) {
+        properties.push_back(x.strip_scales[static_cast<std::size_t>(order.property_offset(strip, block))].bits);
+      }
+    }
+    return properties;
+  };
+  constexpr int all = no_subnormals | no_nans | plain_scales;
+  const auto all_but = [&](int lost) {
+    std::vector<int> properties(9, all);
+    properties[5] = all & ~lost;  // strip 1, block 2
+    return properties;
+  };
+  EXPECT_EQ(properties_with(17, 70, -1, -1), all_but(0));
+  for (const int code : {0x01, 0x07, 0x81, 0x87}) EXPECT_EQ(properties_with(17, 70, code, -1), all_but(no_subnormals));
+  for (const int code : {0x7F, 0xFF}) EXPECT_EQ(properties_with(31, 95, code, -1), all_but(no_nans));
+  for (const int code : {0x00, 0x80, 0x08, 0x88, 0x7E, 0xFE}) EXPECT_EQ(properties_with(17, 64, code, -1), all_but(0));
+  for (const int scale : {0, smallest_plain_scale - 1, largest_plain_scale + 1, 255}) {
+    EXPECT_EQ(properties_with(16, 64, -1, scale), all_but(plain_scales));
+  }
+  // Row 1 is zero: a small scale is no matter, a large one is.
+  EXPECT_EQ(properties_with(1, 0, -1, smallest_plain_scale - 1), all_but(0));
+  std::vector<int> first(9, all);
+  first[0] = all & ~plain_scales;
+  EXPECT_EQ(properties_with(1, 0, -1, 255), first);
+}
+
+// Weights that something else packed, without what is known about the blocks, are slow and right.
+TEST(CpuWeights, NothingKnownIsNothingPromised) {
+  for (const int m : {1, 9}) {
+    Operands x = make_operands(m, 35, 416, Codes::any, 120, 134);
+    const std::vector<float> expected = plain_loop(x);
+    const StripScaleOrder order(x.n, MxBlock::count(x.k));
+    for (Index strip = 0; strip < 3; ++strip) {
+      for (Index block = 0; block < MxBlock::count(x.k); ++block) {
+        x.strip_scales[static_cast<std::size_t>(order.property_offset(strip, block))].bits = 0;
+      }
+    }
+    for (const InstructionSet* set : runnable_sets()) {
+      const auto c = multiply(set->kernels(), x, x.strips(), m == 1, false, 4);
+      for (std::size_t i = 0; i < c.size(); ++i) {
+        ASSERT_TRUE(same_bits_or_both_nan(c[i], expected[i])) << set->name << ", element " << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millet::cpu
