@@ -3,7 +3,7 @@
 #
 # usage: scripts/setup.sh [--with-tests]
 #   --with-tests   also what scripts/check.sh needs: clang (fuzz targets), clang-format, clang and HIP for gfx950,
-#                  Boost.Context, MPI
+#                  Boost.Context, MPI, SIMDe
 set -euo pipefail
 
 usage="usage: scripts/setup.sh [--with-tests]"
@@ -18,7 +18,7 @@ for argument in "$@"; do
       with_tests=true
       packages+=(clang-14 libclang-rt-14-dev clang-format-14
                  clang-22 clang-tools-22 libclang-rt-22-dev lld-22 llvm-22 libamdhip64-dev libboost-context-dev
-                 libopenmpi-dev openmpi-bin)
+                 libopenmpi-dev openmpi-bin libsimde-dev)
       tools+=(clang-14 clang-format-14)
       ;;
     -h | --help)

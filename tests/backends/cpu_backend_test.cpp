@@ -60,7 +60,8 @@ Case make_case(Index m, Index n, Index k) {
   const auto fill = [&](MxMatrix<>& matrix, int smallest_scale, int largest_scale) {
     for (E4M3& code : matrix.values()) code.bits = static_cast<std::uint8_t>(random() % 2 * 128 + random() % 127);
     for (E8M0& scale : matrix.scales()) {
-      scale.bits = static_cast<std::uint8_t>(smallest_scale + static_cast<int>(random()) % (largest_scale - smallest_scale));
+      scale.bits =
+          static_cast<std::uint8_t>(smallest_scale + static_cast<int>(random()) % (largest_scale - smallest_scale));
     }
   };
   Case c{{m, n, k, ActivationFormat::mx, OutputType::f32}, {}, MxMatrix<>(RowMajor(n, k), row_major_scales(n, k))};
@@ -100,7 +101,8 @@ TEST(CpuBackend, TheHostProgramsFloatingPointModeDoesNotMatterAndStays) {
       ASSERT_TRUE(done);
       EXPECT_EQ(before, after) << kernel.id << ", " << mode.name;
       const std::vector<float> got = instance.output().value();
-      EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0) << kernel.id << ", " << mode.name;
+      EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0)
+          << kernel.id << ", " << mode.name;
     }
   }
 #endif

@@ -14,14 +14,26 @@
 #include "millet/backends/cpu/tiles/weight_strips.hpp"
 
 namespace millet::cpu {
+
+#if defined(MILLET_TEST_AVX512_BY_SIMDE)
+const StripKernels& avx512_kernels_by_simde() noexcept;
+const StripKernels& avx512_vbmi_kernels_by_simde() noexcept;
+#endif
+
 namespace {
 
-/// Those that this machine can run.
+/// Those that this machine can run, and the AVX-512 ones as SIMDe carries them out, where that is installed.
 std::vector<const InstructionSet*> runnable_sets() {
   std::vector<const InstructionSet*> sets;
   for (const InstructionSet& set : instruction_sets()) {
     if (set.runs_here()) sets.push_back(&set);
   }
+#if defined(MILLET_TEST_AVX512_BY_SIMDE)
+  static constexpr InstructionSet by_simde[] = {
+      {"avx512 by SIMDe", "", []() noexcept { return true; }, avx512_kernels_by_simde},
+      {"avx512_vbmi by SIMDe", "", []() noexcept { return true; }, avx512_vbmi_kernels_by_simde}};
+  for (const InstructionSet& set : by_simde) sets.push_back(&set);
+#endif
   return sets;
 }
 
@@ -170,9 +182,9 @@ std::vector<float> multiply(const StripKernels& kernels, const Operands& x, cons
   std::vector<std::uint8_t> a_scales(static_cast<std::size_t>(x.m * blocks));
   DecodedActivations decoded{a.data(), a_scales.data(), x.m, true};
   for (Index row = 0; row < x.m; ++row) {
-    const bool plain = kernels.decode_activations(&x.a_values[static_cast<std::size_t>(row * x.k)].bits,
-                                                  &x.a_scales[static_cast<std::size_t>(row * blocks)].bits, blocks,
-                                                  decoded, 0, row);
+    const bool plain =
+        kernels.decode_activations(&x.a_values[static_cast<std::size_t>(row * x.k)].bits,
+                                   &x.a_scales[static_cast<std::size_t>(row * blocks)].bits, blocks, decoded, 0, row);
     decoded.plain = decoded.plain && plain;
   }
   std::vector<RowPair> rows;
@@ -194,8 +206,7 @@ void check(int m, Index n, Index k, Codes codes, int smallest_scale, int largest
       const bool row_major = variant / 4 % 2 == 0;
       const bool alone = variant / 8 % 2 == 0;
       if (direct ? m > most_direct_rows : alone) continue;
-      const auto c =
-          multiply(set->kernels(), x, row_major ? x.row_major() : x.strips(), direct, native, alone ? 1 : 4);
+      const auto c = multiply(set->kernels(), x, row_major ? x.row_major() : x.strips(), direct, native, alone ? 1 : 4);
       for (std::size_t i = 0; i < c.size(); ++i) {
         ASSERT_TRUE(same_bits_or_both_nan(c[i], expected[i]))
             << set->name << (direct ? ", direct" : ", buffered") << (native ? ", native" : "")

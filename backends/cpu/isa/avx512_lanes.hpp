@@ -40,7 +40,7 @@ struct Avx512Lanes {
       const __m512i magnitude = _mm512_and_si512(_mm512_srli_epi32(codes, shift), _mm512_set1_epi32(0x7F));
       const __m512i normal =
           _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20), _mm512_set1_epi32((120 + exact_weight_exponent) << 23));
-      const __mmask16 is_subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(8));
+      const __mmask16 is_subnormal = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(8), magnitude);
       const __m512 finite = _mm512_mask_mul_ps(_mm512_castsi512_ps(normal), is_subnormal, _mm512_cvtepi32_ps(magnitude),
                                                _mm512_set1_ps(0x1p-69F));
       const __mmask16 is_nan = _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7F));
