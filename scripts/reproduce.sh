@@ -11,7 +11,7 @@ cmake --build --preset cpu --target millet
 
 # An option that is given replaces the one here.
 defaults=(--preset "seed-dense,seed-moe"
-          --backend portable
+          --backend cpu,portable
           --baseline eigen_f32
           --budget 60s
           --out "results/$(date -u +%Y-%m-%d)-$(uname -n)")

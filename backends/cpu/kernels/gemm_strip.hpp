@@ -26,9 +26,9 @@ struct GemmStrip {
     return activation_bytes_decoded(p.m, p.k);
   }
   static double estimate_seconds(const Problem& p, const Policy&, const DeviceInfo& device) noexcept {
-    const auto m = static_cast<double>(p.m);
-    return modelled_seconds(p.n, p.k, 110.0 + 37.0 * m, device) +
-           (is_row_major<Layout> ? modelled_seconds(p.n, p.k, 200.0, device) : 0.0);
+    const double packing = is_row_major<Layout> ? cycles_of_packing : 0.0;
+    const auto passes = static_cast<double>(tiles_to_cover(p.m, most_rows));
+    return modelled_seconds(p.n, p.k, (75.0 + packing) * passes + 36.5 * static_cast<double>(p.m), device);
   }
 
   static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace,

@@ -32,9 +32,10 @@ struct GemvStrip {
     return activation_bytes_decoded(p.m, p.k);
   }
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
-    const double alone = p.m == 1 ? 8.0 / policy.strips : 0.0;  // waiting for the latency of few sums
-    return modelled_seconds(p.n, p.k, 52.0 + 18.0 * static_cast<double>(p.m - 1) + alone, device) +
-           (is_row_major<Layout> ? modelled_seconds(p.n, p.k, 200.0, device) : 0.0);
+    // Few sums wait for each other's latency.
+    const double waiting = p.m <= 2 ? 40.0 / static_cast<double>(policy.strips * p.m) : 0.0;
+    const double packing = is_row_major<Layout> ? cycles_of_packing : 0.0;
+    return modelled_seconds(p.n, p.k, 18.0 + 39.0 * static_cast<double>(p.m) + waiting + packing, device);
   }
 
   static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy& policy, Workspace workspace,

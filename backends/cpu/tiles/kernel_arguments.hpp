@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "millet/backends/cpu/instruction_set.hpp"
 #include "millet/backends/cpu/tiles/activations.hpp"
@@ -29,10 +30,13 @@ inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
   return {c.values, c.row_stride, n, type == OutputType::bf16, weighted};
 }
 
+/// What a block of row-major weights costs more than one of strips.
+inline constexpr double cycles_of_packing = 200.0;
+
 [[nodiscard]] constexpr Index strips_of(Index n) noexcept { return tiles_to_cover(n, strip_rows); }
 
-/// Modelled seconds of a call: what a block of 512 weights costs in cycles of a nominal 3 GHz core, over the threads in
-/// use. The ratios of the figures matter, and they are measured ones: docs/performance/cpu.md.
+/// Modelled seconds of a call: what a block of a strip costs in cycles of a nominal 3 GHz core, over the threads in
+/// use. The figures were measured with AVX2 (docs/performance/cpu.md); for choosing a kernel only their ratios matter.
 [[nodiscard]] inline double modelled_seconds(Index n, Index k, double cycles_per_block,
                                              const DeviceInfo& device) noexcept {
   const auto strips = static_cast<double>(strips_of(n));
