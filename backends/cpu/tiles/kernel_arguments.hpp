@@ -31,7 +31,7 @@ inline constexpr bool is_row_major = std::is_same_v<Layout, RowMajorWeights>;
 }
 
 /// What a block of row-major weights costs more than one of strips.
-inline constexpr double cycles_of_packing = 200.0;
+inline constexpr double cycles_of_packing = 115.0;
 
 [[nodiscard]] constexpr Index strips_of(Index n) noexcept { return tiles_to_cover(n, strip_rows); }
 

@@ -144,22 +144,43 @@ struct PackedStrip {
   std::uint8_t properties[packed_blocks];
 };
 
+typedef std::uint32_t FourDwords __attribute__((vector_size(16)));
+
+/// Four rows of four dwords become four columns.
+MILLET_INLINE void transpose(FourDwords (&x)[4]) noexcept {
+  const FourDwords low01 = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+  const FourDwords low23 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+  const FourDwords high01 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+  const FourDwords high23 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+  x[0] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+  x[1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+  x[2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+  x[3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
 /// Packs `count` blocks of a strip of row-major weights. Rows beyond the last read the last one again: they are in
 /// bounds, and never stored.
 template <class L>
 void pack_strip(const WeightsArguments& b, Index strip, Index block, int count, PackedStrip& packed) noexcept {
-  for (int row = 0; row < strip_rows; ++row) {
-    const Index b_row = strip * strip_rows + row < b.n ? strip * strip_rows + row : b.n - 1;
-    const std::uint8_t* const codes = b.values + b_row * b.k + block * block_k;
-    const std::uint8_t* const scales = b.scales + b_row * b.scale_stride + block;
-    for (int line = 0; line < packed_blocks * block_k; line += 64) {
-      __builtin_prefetch(codes + packed_blocks * block_k + line, 0, 3);
-    }
-    for (int i = 0; i < count; ++i) {
-      packed.scales[i * strip_rows + row] = scales[i];
-      for (int q = 0; q < block_k / 4; ++q) {
-        __builtin_memcpy(packed.values + i * strip_block + q * 64 + row * 4, codes + i * block_k + q * 4, 4);
+  for (int row = 0; row < strip_rows; row += 4) {
+    const std::uint8_t* codes[4];
+    for (int r = 0; r < 4; ++r) {
+      const Index wanted = strip * strip_rows + row + r;
+      const Index b_row = wanted < b.n ? wanted : b.n - 1;
+      codes[r] = b.values + b_row * b.k + block * block_k;
+      for (int line = 0; line < packed_blocks * block_k; line += 64) {
+        __builtin_prefetch(codes[r] + packed_blocks * block_k + line, 0, 3);
       }
+      const std::uint8_t* const scales = b.scales + b_row * b.scale_stride + block;
+      for (int i = 0; i < count; ++i) packed.scales[i * strip_rows + row + r] = scales[i];
+    }
+    for (int part = 0; part < 2 * count; ++part) {
+      FourDwords x[4];
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) __builtin_memcpy(&x[r], codes[r] + 16 * part, sizeof(x[r]));
+      transpose(x);
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; ++q) __builtin_memcpy(packed.values + 256 * part + 64 * q + 4 * row, &x[q], sizeof(x[q]));
     }
   }
   for (int i = 0; i < count; ++i) {
