@@ -454,7 +454,7 @@ void decode_strips(const StripProduct& p, const Strip (&strips)[T], Index block,
   }
 }
 
-/// Multiplies the decoded blocks with R rows. \param total  their sums, most_rows apart
+/// Multiplies the decoded blocks with R rows. \param total  the rows' sums
 template <class L, int T, int R>
 void multiply_tile(const StripProduct& p, const DecodedStrips<T>& decoded, Index block, int count, const RowPair* rows,
                    float (*total)[T * strip_rows]) noexcept {
