@@ -65,6 +65,17 @@ Expected<Shard> parse_shard(std::string_view option, std::string_view text) {
   return shard;
 }
 
+Expected<double> parse_percent(std::string_view option, std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  if (error != std::errc() || unit != "%" || !(value >= 0 && value < 100)) {
+    return fail(ErrorCode::invalid_argument, "{}: '{}' is not a percentage from 0% to below 100%; write for example 3%",
+                option, text);
+  }
+  return value / 100;
+}
+
 std::string shell_word(std::string_view text) {
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 ||

@@ -24,6 +24,10 @@ namespace millet {
 /// The shard of "2/8". Errors: invalid_argument for anything else, and for a number outside [1, count].
 [[nodiscard]] Expected<Shard> parse_shard(std::string_view option, std::string_view text);
 
+/// The fraction 0.03 of "3%". Errors: invalid_argument for a text without a percent sign, and for what is not at least
+/// 0 and below 100 %.
+[[nodiscard]] Expected<double> parse_percent(std::string_view option, std::string_view text);
+
 /// `text` as one word of a shell command: in single quotes where it needs them.
 [[nodiscard]] std::string shell_word(std::string_view text);
 [[nodiscard]] std::string shell_line(std::span<const char* const> words);
