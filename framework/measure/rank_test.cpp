@@ -31,8 +31,8 @@ MannWhitney mann_whitney(std::span<const double> x, std::span<const double> y) {
   std::vector<std::size_t> weights;  // twice the mid-ranks: integers
   for (const double rank : mid_ranks(pooled)) weights.push_back(static_cast<std::size_t>(std::lround(2 * rank)));
   const std::size_t largest = std::accumulate(weights.begin(), weights.end(), std::size_t{0});
-  const std::size_t found = std::accumulate(
-      weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(x.size()), std::size_t{0});
+  const std::size_t found =
+      std::accumulate(weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(x.size()), std::size_t{0});
 
   // ways[j][s]: subsets of j of the values so far whose weights add up to s.
   std::vector<std::vector<double>> ways(x.size() + 1, std::vector<double>(largest + 1));

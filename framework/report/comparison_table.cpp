@@ -87,8 +87,16 @@ std::string no_samples(const Record& r) {
 
 std::vector<std::string> notes_on(const Record& before, const Record& after, double least_effect) {
   std::vector<std::string> notes;
-  for (const auto& [name, record] : {std::pair{"before", &before}, std::pair{"after", &after}}) {
-    for (const std::string& remark : remarks(*record)) notes.push_back(fmt::format("{}: {}", name, remark));
+  const std::vector<std::string> old_remarks = remarks(before);
+  const std::vector<std::string> new_remarks = remarks(after);
+  const auto has = [](const std::vector<std::string>& texts, const std::string& text) {
+    return std::find(texts.begin(), texts.end(), text) != texts.end();
+  };
+  for (const std::string& remark : old_remarks) {
+    notes.push_back(fmt::format("{}: {}", has(new_remarks, remark) ? "before and after" : "before", remark));
+  }
+  for (const std::string& remark : new_remarks) {
+    if (!has(old_remarks, remark)) notes.push_back("after: " + remark);
   }
   if (before.run.host_hash != after.run.host_hash) notes.emplace_back("two machines with one kind of device");
   for (const RecordBaseline& old_one : before.baselines) {
@@ -118,16 +126,14 @@ std::string stamp(const std::vector<const Record*>& records) {
 
 std::string p_text(double p) { return p < 0.0001 ? fmt::format("{:.0e}", p) : fmt::format("{:.4f}", p); }
 
-std::string verdict_text(Change change) {
-  return change == Change::slower ? "SLOWER" : std::string(to_string(change));
-}
+std::string verdict_text(Change change) { return change == Change::slower ? "SLOWER" : std::string(to_string(change)); }
 
 TextGrid csv_grid(const RunComparison& comparison) {
   TextGrid grid;
-  grid.header = {"label",     "operation",    "m",       "n",          "k",       "experts",       "slots",
-                 "backend",   "kernel",       "policy",  "device",     "threads", "protocol",      "verdict",
-                 "before_us", "after_us",     "ratio",   "p_slower",   "p_faster", "adjusted_p",   "before_blocks",
-                 "after_blocks", "before_build", "after_build", "notes", "case_id"};
+  grid.header = {"label",        "operation",    "m",           "n",        "k",        "experts",    "slots",
+                 "backend",      "kernel",       "policy",      "device",   "threads",  "protocol",   "verdict",
+                 "before_us",    "after_us",     "ratio",       "p_slower", "p_faster", "adjusted_p", "before_blocks",
+                 "after_blocks", "before_build", "after_build", "notes",    "case_id"};
   const auto row = [&](const Record& r, std::vector<std::string> rest) {
     const RecordCase& c = r.subject;
     std::vector<std::string> cells{c.label,
@@ -149,18 +155,18 @@ TextGrid csv_grid(const RunComparison& comparison) {
   };
   const auto number = [](double value) { return fmt::format("{}", value); };
   for (const ComparedCase& c : comparison.compared) {
-    row(*c.after,
-        {std::string(to_string(c.times.change)), number(c.before->result.median_ns * 1e-3),
-         number(c.after->result.median_ns * 1e-3), number(c.times.ratio), number(c.times.p_slower),
-         number(c.times.p_faster), number(c.times.adjusted_p), std::to_string(c.times.old_blocks),
-         std::to_string(c.times.new_blocks), c.before->build_id, c.after->build_id,
-         fmt::format("{}", fmt::join(c.notes, "; "))});
+    row(*c.after, {std::string(to_string(c.times.change)), number(c.before->result.median_ns * 1e-3),
+                   number(c.after->result.median_ns * 1e-3), number(c.times.ratio), number(c.times.p_slower),
+                   number(c.times.p_faster), number(c.times.adjusted_p), std::to_string(c.times.old_blocks),
+                   std::to_string(c.times.new_blocks), c.before->build_id, c.after->build_id,
+                   fmt::format("{}", fmt::join(c.notes, "; "))});
   }
   for (const UnmatchedCase& u : comparison.unmatched) {
     const bool timed = u.record->timed();
     const std::string us = timed ? number(u.record->result.median_ns * 1e-3) : "";
-    row(*u.record, {u.in_before ? "only before" : "only after", u.in_before ? us : "", u.in_before ? "" : us, "", "", "",
-                    "", "", "", u.in_before ? u.record->build_id : "", u.in_before ? "" : u.record->build_id, u.reason});
+    row(*u.record,
+        {u.in_before ? "only before" : "only after", u.in_before ? us : "", u.in_before ? "" : us, "", "", "", "", "",
+         "", u.in_before ? u.record->build_id : "", u.in_before ? "" : u.record->build_id, u.reason});
   }
   return grid;
 }
@@ -168,8 +174,8 @@ TextGrid csv_grid(const RunComparison& comparison) {
 }  // namespace
 
 std::size_t RunComparison::count(Change change) const {
-  return static_cast<std::size_t>(std::count_if(compared.begin(), compared.end(),
-                                                [&](const ComparedCase& c) { return c.times.change == change; }));
+  return static_cast<std::size_t>(
+      std::count_if(compared.begin(), compared.end(), [&](const ComparedCase& c) { return c.times.change == change; }));
 }
 
 RunComparison compare_runs(std::span<const Record> before, std::span<const Record> after,
@@ -194,10 +200,9 @@ RunComparison compare_runs(std::span<const Record> before, std::span<const Recor
     if (!old_obstacle.empty()) comparison.unmatched.push_back({old_record, true, old_obstacle});
     if (!new_obstacle.empty()) comparison.unmatched.push_back({new_record, false, new_obstacle});
     if (!old_obstacle.empty() || !new_obstacle.empty()) continue;
-    comparison.compared.push_back(
-        {old_record, new_record,
-         compare_times(old_record->result.samples_ns, new_record->result.samples_ns, options),
-         notes_on(*old_record, *new_record, options.least_effect)});
+    comparison.compared.push_back({old_record, new_record,
+                                   compare_times(old_record->result.samples_ns, new_record->result.samples_ns, options),
+                                   notes_on(*old_record, *new_record, options.least_effect)});
   }
   for (const Record* new_record : new_records) {
     if (partner(*new_record, old_records) == nullptr) {
@@ -223,15 +228,16 @@ std::string comparison_report(const RunComparison& comparison, const ComparisonO
   for (const UnmatchedCase& u : comparison.unmatched) (u.in_before ? old_records : new_records).push_back(u.record);
   ReportPage page(format);
   page.heading("Comparison of two runs");
-  page.lines({"before: " + stamp(old_records), "after: " + stamp(new_records),
-              fmt::format("{} cases compared: {} slower, {} faster, {} undecided, {} the same; {} records without a "
-                          "partner; {} WRONG after",
-                          comparison.compared.size(), comparison.count(Change::slower),
-                          comparison.count(Change::faster), comparison.count(Change::undecided),
-                          comparison.count(Change::same), comparison.unmatched.size(), comparison.wrong.size()),
-              fmt::format("slower and faster: by more than {:.3g} %, in a Mann-Whitney test of block medians against that "
-                          "effect; chance of any false flag among all cases {:.3g} % (Holm)",
-                          100 * options.least_effect, 100 * options.alpha)});
+  page.lines(
+      {"before: " + stamp(old_records), "after: " + stamp(new_records),
+       fmt::format("{} cases compared: {} slower, {} faster, {} undecided, {} the same; {} records without a "
+                   "partner; {} WRONG after",
+                   comparison.compared.size(), comparison.count(Change::slower), comparison.count(Change::faster),
+                   comparison.count(Change::undecided), comparison.count(Change::same), comparison.unmatched.size(),
+                   comparison.wrong.size()),
+       fmt::format("slower and faster: by more than {:.3g} %, in a Mann-Whitney test of block medians against that "
+                   "effect; chance of any false flag among all cases {:.3g} % (Holm)",
+                   100 * options.least_effect, 100 * options.alpha)});
   TextGrid grid;
   grid.header = {"case", "kernel", "before us", "after us", "after/before", "adjusted p", "blocks", "verdict"};
   grid.left_columns = 2;
@@ -260,8 +266,8 @@ std::string comparison_report(const RunComparison& comparison, const ComparisonO
     rest.header = {"case", "kernel", "run", "why it is not compared"};
     rest.left_columns = 4;
     for (const UnmatchedCase& u : comparison.unmatched) {
-      rest.rows.push_back({shape_name(u.record->subject), u.record->subject.kernel, u.in_before ? "before" : "after",
-                           u.reason});
+      rest.rows.push_back(
+          {shape_name(u.record->subject), u.record->subject.kernel, u.in_before ? "before" : "after", u.reason});
     }
     page.table("Not compared", rest);
   }
