@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstdio>
-#include <iterator>
 #include <memory>
 
-#include "millet/report/jsonl.hpp"
+#include "millet/report/html_report.hpp"
 #include "millet/report/roofline_table.hpp"
 #include "millet/report/speedup_table.hpp"
 #include "near_names.hpp"
+#include "records_files.hpp"
 #include "subcommands.hpp"
 #include "weights/weights_report.hpp"
 
@@ -18,6 +17,7 @@ namespace {
 struct ReportArguments {
   std::vector<std::string> files;
   std::string table = "all";
+  std::string html;
   bool markdown = false;
   bool csv = false;
   bool strict = false;
@@ -34,23 +34,27 @@ Expected<ExitCode> print_report(const ReportArguments& arguments) {
   if (arguments.csv && arguments.table == "all") {
     return fail(ErrorCode::invalid_argument, "--csv: a file holds one table; add --table speedup, roofline or weights");
   }
-  std::vector<Record> records;
-  for (const std::string& file : arguments.files) {
-    auto contents = read_jsonl(file, arguments.strict);
-    if (!contents) return fail(std::move(contents));
-    for (const std::string& line : contents->bad_lines) fmt::print(stderr, "millet: left out {}\n", line);
-    std::move(contents->records.begin(), contents->records.end(), std::back_inserter(records));
+  if (!arguments.html.empty() && arguments.table != "all") {
+    return fail(ErrorCode::invalid_argument, "--html: the file holds every table; leave out --table {}",
+                arguments.table);
   }
-  if (records.empty()) {
-    return fail(ErrorCode::parse_error, "report: no records in {} file(s); millet run writes <out>/records.jsonl",
-                arguments.files.size());
-  }
+  auto read = read_records("report", arguments.files, arguments.strict);
+  if (!read) return fail(std::move(read));
+  const std::vector<Record> records = *std::move(read);
   const ReportFormat format = arguments.markdown ? ReportFormat::markdown
                               : arguments.csv    ? ReportFormat::csv
                                                  : ReportFormat::terminal;
   const bool layers = std::any_of(records.begin(), records.end(), is_layer);
   if (arguments.table == "weights" && !layers) {
     return fail(ErrorCode::parse_error, "report: no record is of a model's weights; millet run --weights writes those");
+  }
+  if (!arguments.html.empty()) {
+    const std::string weights = layers ? weights_report(records, {}, ReportFormat::html) : "";
+    if (auto written = write_text_file(arguments.html, html_report(records, weights)); !written) {
+      return fail(std::move(written));
+    }
+    fmt::print(stderr, "millet: {} records are in {}\n", records.size(), arguments.html);
+    if (!arguments.markdown && !arguments.csv) return ExitCode::ok;
   }
   const bool all = arguments.table == "all";
   std::string text;
@@ -59,9 +63,7 @@ Expected<ExitCode> print_report(const ReportArguments& arguments) {
   if (all || arguments.table == "roofline") text += roofline_report(records, format);
   if (all && layers) text += '\n';
   if (layers && (all || arguments.table == "weights")) text += weights_report(records, {}, format);
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    return fail(ErrorCode::io_error, "report: standard output cannot be written");
-  }
+  if (auto printed = print_text(text); !printed) return fail(std::move(printed));
   return ExitCode::ok;
 }
 
@@ -74,6 +76,8 @@ void add_report(CLI::App& app, Invocation& invocation) {
   command->add_option("--table", arguments->table, "speedup, roofline, weights or all (default)");
   command->add_flag("--md", arguments->markdown, "Markdown instead of aligned columns");
   command->add_flag("--csv", arguments->csv, "CSV with one row a record; needs --table");
+  command->add_option("--html", arguments->html,
+                      "Write one self-contained page with pictures to this file, instead of printing tables");
   command->add_flag("--strict", arguments->strict, "A line that is no record is an error");
   command->footer(exit_code_help);
   command->callback([arguments, &invocation] {

@@ -76,6 +76,10 @@ void fields(auto& x, MaybeConst<RecordWork> auto& r) {
   x("flops", r.flops);
   x("touched_experts", r.touched_experts);
 }
+void fields(auto& x, MaybeConst<RecordReadRate> auto& r) {
+  x("footprint_bytes", r.footprint_bytes);
+  x("bytes_per_second", r.bytes_per_second);
+}
 void fields(auto& x, MaybeConst<RecordRoof> auto& r) {
   x("read_bytes_per_second", r.read_bytes_per_second);
   x("fma_flops_per_second", r.fma_flops_per_second);
@@ -84,6 +88,7 @@ void fields(auto& x, MaybeConst<RecordRoof> auto& r) {
   x("pct_of_fma", r.pct_of_fma);
   x("lower_bound_ns", r.lower_bound_ns);
   x("above_roof", r.above_roof);
+  x.if_any("read_by_level", r.read_by_level);
 }
 void fields(auto& x, MaybeConst<RecordVerify> auto& r) {
   x("mode", r.mode);
@@ -188,6 +193,12 @@ class Encoder {
     if (value) (*this)(key, *value);
   }
 
+  /// A list that older files do not have: left out when it is empty.
+  template <class T>
+  void if_any(const char* key, const std::vector<T>& values) {
+    if (!values.empty()) (*this)(key, values);
+  }
+
   [[nodiscard]] Json& json() noexcept { return json_; }
   [[nodiscard]] std::string& complaint() noexcept { return complaint_; }
 
@@ -244,6 +255,10 @@ class Decoder {
   template <class T>
   void operator()(const char* key, std::optional<T>& value) {
     if (json_.contains(key)) (*this)(key, value.emplace());
+  }
+  template <class T>
+  void if_any(const char* key, std::vector<T>& values) {
+    if (json_.contains(key)) (*this)(key, values);
   }
 
   [[nodiscard]] const std::string& complaint() const noexcept { return complaint_; }

@@ -1,37 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "millet/report/text_grid.hpp"
 
 namespace millet {
 
-/// Collects headings, lines and tables as Markdown, or for a terminal. CSV has no page: it is one table.
+/// Collects headings, lines and tables as Markdown, as sections of an HTML document, or for a terminal. CSV has no
+/// page: it is one table. All text given is plain text; the page escapes what its form needs.
 class ReportPage {
  public:
-  explicit ReportPage(ReportFormat format) : markdown_(format == ReportFormat::markdown) {}
+  explicit ReportPage(ReportFormat format) : format_(format) {}
 
-  void heading(std::string_view text) {
-    text_ += markdown_ ? fmt::format("## {}\n\n", text) : fmt::format("== {}\n", text);
-  }
-  void lines(const std::vector<std::string>& lines) {
-    for (const std::string& line : lines) text_ += fmt::format("{}{}\n", markdown_ ? "- " : "   ", line);
-    text_ += '\n';
-  }
-  void table(std::string_view caption, const TextGrid& grid) {
-    text_ += markdown_ ? fmt::format("**{}**\n\n{}\n", caption, to_markdown(grid))
-                       : fmt::format("{}\n{}\n", caption, to_terminal(grid));
-  }
-  [[nodiscard]] std::string text() && { return std::move(text_); }
+  void heading(std::string_view text);
+  /// Facts or notes, a line each.
+  void lines(const std::vector<std::string>& lines);
+  /// \param shades  colours and second lines of cells, which only HTML shows
+  void table(std::string_view caption, const TextGrid& grid, const CellShades& shades = {});
+  /// A picture as an inline SVG element with a caption; left out where text is all that there is.
+  void picture(std::string_view svg, std::string_view caption);
+
+  [[nodiscard]] bool html() const noexcept { return format_ == ReportFormat::html; }
+  [[nodiscard]] std::string text() &&;
 
  private:
-  bool markdown_;
+  ReportFormat format_;
+  bool in_section_ = false;  // of HTML
+  bool after_heading_ = false;
   std::string text_;
 };
 

@@ -83,6 +83,9 @@ RecordRoof record_roof(const Work& work, const Ceilings& ceilings, double median
   roof.read_bytes_per_second = ceilings.read_bytes_per_second;
   roof.fma_flops_per_second = ceilings.fma_flops_per_second;
   roof.source = ceilings.source;
+  for (const ReadRate& rate : ceilings.read_by_level) {
+    roof.read_by_level.push_back({rate.footprint_bytes, rate.bytes_per_second});
+  }
   const Roofline roofline{ceilings};
   const double memory_ns = ceilings.read_bytes_per_second > 0 ? roofline.memory_seconds(work) * ns_per_second : 0.0;
   const double compute_ns = ceilings.fma_flops_per_second > 0 ? roofline.compute_seconds(work) * ns_per_second : 0.0;

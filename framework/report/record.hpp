@@ -66,6 +66,14 @@ struct RecordWork {
   bool operator==(const RecordWork&) const = default;
 };
 
+/// A measured read rate over a working set that a cache holds.
+struct RecordReadRate {
+  Index footprint_bytes = 0;
+  double bytes_per_second = 0;
+
+  bool operator==(const RecordReadRate&) const = default;
+};
+
 /// The measured roofs, and where the median stands below them.
 struct RecordRoof {
   double read_bytes_per_second = 0;
@@ -75,6 +83,7 @@ struct RecordRoof {
   double pct_of_fma = 0;
   double lower_bound_ns = 0;  ///< the greater of the times that the two roofs allow
   bool above_roof = false;    ///< faster than the bound allows by more than roof_tolerance: an error of the measurement
+  std::vector<RecordReadRate> read_by_level;  ///< of the caches, from the smallest; absent in older files
 
   bool operator==(const RecordRoof&) const = default;
 };

@@ -30,40 +30,6 @@ struct Point {
   [[nodiscard]] std::string bound() const { return !has_roofs() ? "unknown" : memory_bound ? "memory" : "compute"; }
 };
 
-void add_setup(ReportPage& page, const Setup& setup) {
-  TextGrid grid;
-  grid.header = {"case", "kernel", "MB", "MFLOP", "FLOP/B", "bound by", "least us", "median us", "% of roof"};
-  grid.left_columns = 2;
-  std::vector<std::string> notes;
-  std::vector<double> pcts;
-  for (const Record* record : setup.records) {
-    const Record& r = *record;
-    const Point point(r);
-    const std::string no_time = r.wrong() ? "wrong" : "not run";
-    grid.rows.push_back({shape_name(r.subject), r.subject.kernel, fmt::format("{:.2f}", r.work.bytes * 1e-6),
-                         fmt::format("{:.1f}", r.work.flops * 1e-6), fmt::format("{:.2f}", point.intensity),
-                         point.bound(), point.has_roofs() ? format_us(r.roof.lower_bound_ns) : "no roof",
-                         r.timed() ? format_us(r.result.median_ns) : no_time,
-                         !r.timed() ? "-"
-                         : !point.has_roofs()
-                             ? "no roof"
-                             : fmt::format("{:.1f}{}", point.pct_of_roof, r.roof.above_roof ? " (!)" : "")});
-    if (r.timed() && point.has_roofs()) pcts.push_back(point.pct_of_roof);
-    if (r.timed() && r.roof.above_roof) {
-      notes.push_back(fmt::format("{}: {}, {}: {:.1f} % of the roof; {}", r.cache.mode == "hot" ? "note" : "ERROR",
-                                  shape_name(r.subject), r.subject.kernel, point.pct_of_roof, above_roof_text(r)));
-    }
-  }
-  page.heading(setup_heading(setup));
-  page.lines(setup_facts(setup));
-  page.table(pcts.empty()
-                 ? "Roofline"
-                 : fmt::format("Roofline; {} timed points at {:.1f} % of the roof in the geometric mean, {} above it",
-                               pcts.size(), geometric_mean(pcts), notes.size()),
-             grid);
-  if (!notes.empty()) page.lines(notes);
-}
-
 TextGrid raw_grid(const std::vector<Setup>& setups) {
   TextGrid grid;
   grid.header = {"label",
@@ -131,11 +97,47 @@ TextGrid raw_grid(const std::vector<Setup>& setups) {
 
 }  // namespace
 
+void add_roofline_table(ReportPage& page, const Setup& setup) {
+  TextGrid grid;
+  grid.header = {"case", "kernel", "MB", "MFLOP", "FLOP/B", "bound by", "least us", "median us", "% of roof"};
+  grid.left_columns = 2;
+  std::vector<std::string> notes;
+  std::vector<double> pcts;
+  for (const Record* record : setup.records) {
+    const Record& r = *record;
+    const Point point(r);
+    const std::string no_time = r.wrong() ? "wrong" : "not run";
+    grid.rows.push_back({shape_name(r.subject), r.subject.kernel, fmt::format("{:.2f}", r.work.bytes * 1e-6),
+                         fmt::format("{:.1f}", r.work.flops * 1e-6), fmt::format("{:.2f}", point.intensity),
+                         point.bound(), point.has_roofs() ? format_us(r.roof.lower_bound_ns) : "no roof",
+                         r.timed() ? format_us(r.result.median_ns) : no_time,
+                         !r.timed() ? "-"
+                         : !point.has_roofs()
+                             ? "no roof"
+                             : fmt::format("{:.1f}{}", point.pct_of_roof, r.roof.above_roof ? " (!)" : "")});
+    if (r.timed() && point.has_roofs()) pcts.push_back(point.pct_of_roof);
+    if (r.timed() && r.roof.above_roof) {
+      notes.push_back(fmt::format("{}: {}, {}: {:.1f} % of the roof; {}", r.cache.mode == "hot" ? "note" : "ERROR",
+                                  shape_name(r.subject), r.subject.kernel, point.pct_of_roof, above_roof_text(r)));
+    }
+  }
+  page.table(pcts.empty()
+                 ? "Roofline"
+                 : fmt::format("Roofline; {} timed points at {:.1f} % of the roof in the geometric mean, {} above it",
+                               pcts.size(), geometric_mean(pcts), notes.size()),
+             grid);
+  if (!notes.empty()) page.lines(notes);
+}
+
 std::string roofline_report(std::span<const Record> records, ReportFormat format) {
   const std::vector<Setup> setups = group_by_setup(records);
   if (format == ReportFormat::csv) return to_csv(raw_grid(setups));
   ReportPage page(format);
-  for (const Setup& setup : setups) add_setup(page, setup);
+  for (const Setup& setup : setups) {
+    page.heading(setup_heading(setup));
+    page.lines(setup_facts(setup));
+    add_roofline_table(page, setup);
+  }
   return std::move(page).text();
 }
 

@@ -4,8 +4,9 @@
 #include <span>
 #include <string>
 
+#include "millet/report/page.hpp"
 #include "millet/report/record.hpp"
-#include "millet/report/text_grid.hpp"
+#include "millet/report/setup.hpp"
 
 namespace millet {
 
@@ -16,5 +17,8 @@ namespace millet {
 ///
 /// CSV has the raw numbers (bytes, ns) for plots.
 [[nodiscard]] std::string roofline_report(std::span<const Record> records, ReportFormat format);
+
+/// The table and notes of one set-up, without heading and facts.
+void add_roofline_table(ReportPage& page, const Setup& setup);
 
 }  // namespace millet

@@ -157,6 +157,11 @@ std::string above_roof_text(const Record& r) {
                                : "above the roof: wrong bytes or warm cache";
 }
 
+bool is_doubtful(const Record& r) {
+  return r.wrong() || (r.timed() && (r.verify.mode == "none" || (r.roof.above_roof && r.cache.mode != "hot") ||
+                                     r.cache.mode == "warm" || r.clock.throttled || r.evidence != Evidence::measured));
+}
+
 std::vector<std::string> remarks(const Record& r) {
   std::vector<std::string> remarks;
   if (r.wrong()) {

@@ -35,6 +35,10 @@ struct Setup {
 /// What a point above the roof means: an error of the measurement, but not where the caches were meant to be hot.
 [[nodiscard]] std::string above_roof_text(const Record& record);
 
+/// Whether the record's own facts make its time doubtful: a failed or missing check, a point above the roof of cold
+/// weights, a warm rotation, a clock that fell, evidence other than measured.
+[[nodiscard]] bool is_doubtful(const Record& record);
+
 /// What a reader must know about one record before believing its time: a failed check, a missing one, a point above the
 /// roof, a rotation that did not pass the cache, a clock that fell, its own note. Empty for an unremarkable record.
 [[nodiscard]] std::vector<std::string> remarks(const Record& record);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -118,6 +119,20 @@ class ShapeTable {
     return grid;
   }
 
+  /// shade_of(record) for the best record of each cell.
+  template <class ShadeOf>
+  [[nodiscard]] CellShades shades(ShadeOf shade_of) const {
+    CellShades shades;
+    const std::size_t first = 1 + extent_columns();
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      for (std::size_t j = 0; j < ms_.size(); ++j) {
+        const auto cell = rows_[i].cells.find(ms_[j]);
+        if (cell != rows_[i].cells.end()) shades[{i, first + j}] = shade_of(*cell->second.front());
+      }
+    }
+    return shades;
+  }
+
   /// The footnote mark of a record, such as " [2]", or "".
   [[nodiscard]] std::string mark(const Record& record) const {
     const auto number = note_numbers_.find(&record);
@@ -193,6 +208,11 @@ void add_speedups(ReportPage& page, const Setup& setup, const ShapeTable& shapes
       if (std::none_of(baselines.begin(), baselines.end(), known)) baselines.emplace_back(b.name, b.role);
     }
   }
+  if (page.html() && baselines.empty()) {
+    page.lines(
+        {"No baseline was timed in this run, so it has no speedup: one is shown only between two times of one run "
+         "on one device (millet run --baseline)."});
+  }
   for (const auto& [name, role] : baselines) {
     const std::string& baseline = name;
     const auto ratio = [&](const Record& r) -> std::optional<double> {
@@ -205,8 +225,17 @@ void add_speedups(ReportPage& page, const Setup& setup, const ShapeTable& shapes
       if (!r.timed()) return no_time(r);
       return r.evidence == Evidence::measured ? "no baseline" : std::string(to_string(r.evidence));
     };
-    page.table(fmt::format("Speedup over {} ({} baseline), both measured in the same run; ~ could be 1.00", name, role),
-               shapes.ratio_grid(ratio, text));
+    // A factor of four has the full colour.
+    const CellShades shades = shapes.shades([&](const Record& r) {
+      const auto speedup = speedup_over(r, baseline);
+      return CellShade{speedup ? std::log2(speedup->value) / 2 : 0.0,
+                       r.published ? fmt::format("published {:.2f}", r.published->speedup) : ""};
+    });
+    const bool published = page.html() && std::any_of(setup.records.begin(), setup.records.end(),
+                                                      [](const Record* r) { return r->published.has_value(); });
+    page.table(fmt::format("Speedup over {} ({} baseline), both measured in the same run; ~ could be 1.00{}", name,
+                           role, published ? "; small: published figures, of another machine, see below" : ""),
+               shapes.ratio_grid(ratio, text), shades);
   }
 }
 
@@ -244,23 +273,6 @@ void add_published(ReportPage& page, const Setup& setup, const ShapeTable& shape
   }
 }
 
-void add_setup(ReportPage& page, const Setup& setup) {
-  const ShapeTable shapes(setup);
-  page.heading(setup_heading(setup));
-  page.lines(setup_facts(setup));
-  page.table("Median time of a call, us" + spread_text(setup), shapes.grid([&](const Record& r) {
-    return (r.timed() ? format_us(r.result.median_ns) : no_time(r)) + shapes.mark(r);
-  }));
-  page.table("% of this machine's measured read rate, scales counted", shapes.grid([&](const Record& r) -> std::string {
-    if (!r.timed()) return no_time(r);
-    if (r.roof.read_bytes_per_second <= 0) return "no roof";
-    return fmt::format("{:.1f}{}", r.roof.pct_of_read, r.roof.above_roof ? " (!)" : "");
-  }));
-  add_speedups(page, setup, shapes);
-  add_published(page, setup, shapes);
-  if (!shapes.notes().empty()) page.lines(shapes.notes());
-}
-
 std::string number(double value) { return fmt::format("{}", value); }
 std::string positive(double value) { return value > 0 ? number(value) : ""; }
 
@@ -293,6 +305,7 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
                  "cache",
                  "evidence",
                  "check",
+                 "error_over_bound",
                  "samples",
                  "median_us",
                  "ci95_lo_us",
@@ -317,6 +330,8 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
                  "remarks",
                  "case_id",
                  "build_id",
+                 "git",
+                 "start",
                  "host"};
   for (const Setup& setup : setups) {
     for (const Record* record : setup.records) {
@@ -356,6 +371,7 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
                              r.verify.mode == "none" ? "not checked"
                              : r.verify.correct      ? "correct"
                                                      : "wrong",
+                             r.verify.mode == "none" ? "" : number(r.verify.max_ratio),
                              std::to_string(r.result.n),
                              us(r.result.median_ns),
                              us(r.result.ci95_lo_ns),
@@ -380,6 +396,8 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
                              fmt::format("{}", fmt::join(remarks(r), "; ")),
                              r.case_id,
                              r.build_id,
+                             r.build.git + (r.build.dirty ? " (dirty)" : ""),
+                             r.run.start,
                              r.run.host_hash});
       }
     }
@@ -389,11 +407,41 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
 
 }  // namespace
 
+void add_speedup_tables(ReportPage& page, const Setup& setup) {
+  const ShapeTable shapes(setup);
+  page.table("Median time of a call, us" + spread_text(setup), shapes.grid([&](const Record& r) {
+    return (r.timed() ? format_us(r.result.median_ns) : no_time(r)) + shapes.mark(r);
+  }));
+  page.table("% of this machine's measured read rate, scales counted", shapes.grid([&](const Record& r) -> std::string {
+    if (!r.timed()) return no_time(r);
+    if (r.roof.read_bytes_per_second <= 0) return "no roof";
+    return fmt::format("{:.1f}{}", r.roof.pct_of_read, r.roof.above_roof ? " (!)" : "");
+  }),
+             shapes.shades([](const Record& r) {
+               return CellShade{!r.timed() ? 0.0 : r.roof.above_roof ? -1.0 : r.roof.pct_of_read / 100, ""};
+             }));
+  add_speedups(page, setup, shapes);
+  add_published(page, setup, shapes);
+  page.table("Largest error over its bound, against the f64 reference; correct up to 1",
+             shapes.grid([](const Record& r) -> std::string {
+               if (r.verify.mode == "none") return "not checked";
+               return fmt::format("{:.3g}{}", r.verify.max_ratio, r.verify.correct ? "" : " WRONG");
+             }),
+             shapes.shades([](const Record& r) {
+               return CellShade{r.wrong() ? -1.0 : 0.0, ""};
+             }));
+  if (!shapes.notes().empty()) page.lines(shapes.notes());
+}
+
 std::string speedup_report(std::span<const Record> records, ReportFormat format) {
   const std::vector<Setup> setups = group_by_setup(records);
   if (format == ReportFormat::csv) return to_csv(long_grid(setups));
   ReportPage page(format);
-  for (const Setup& setup : setups) add_setup(page, setup);
+  for (const Setup& setup : setups) {
+    page.heading(setup_heading(setup));
+    page.lines(setup_facts(setup));
+    add_speedup_tables(page, setup);
+  }
   return std::move(page).text();
 }
 

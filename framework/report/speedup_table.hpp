@@ -4,8 +4,9 @@
 #include <span>
 #include <string>
 
+#include "millet/report/page.hpp"
 #include "millet/report/record.hpp"
-#include "millet/report/text_grid.hpp"
+#include "millet/report/setup.hpp"
 
 namespace millet {
 
@@ -18,12 +19,17 @@ namespace millet {
 ///   - for each baseline, the speedup over it, both medians taken in the same run, with geometric means of rows,
 ///   columns
 ///     and everything; "~" marks a ratio whose confidence intervals overlap,
-///   - the published speedups, from another machine, with their source.
+///   - the published speedups, from another machine, with their source,
+///   - the largest error over its bound.
 /// A cell without a record says "not run"; a record whose check failed says "wrong" and has no time; what is not
 /// measured (emulated, modelled) says so and has no speedup; notes below the tables give the reasons. Of several
 /// records with one case id the last counts; of several kernels for one cell the fastest correct one.
 ///
 /// CSV has one row a record instead (after the same removal of repeated case ids), all numbers in full.
 [[nodiscard]] std::string speedup_report(std::span<const Record> records, ReportFormat format);
+
+/// The tables and notes of one set-up, without heading and facts. In HTML the speedups are a heat map, with the
+/// published figures in small beside them.
+void add_speedup_tables(ReportPage& page, const Setup& setup);
 
 }  // namespace millet

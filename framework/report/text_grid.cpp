@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <string_view>
+
+#include "millet/report/markup.hpp"
 
 namespace millet {
 
@@ -110,6 +113,46 @@ std::string to_csv(const TextGrid& grid) {
   add(grid.header);
   for (const auto& row : grid.rows) add(row);
   return text;
+}
+
+std::string to_html(const TextGrid& grid, std::string_view caption, const CellShades& shades) {
+  std::string text = fmt::format(
+      "<div class=\"scroll\" tabindex=\"0\" role=\"group\" "
+      "aria-label=\"{0}\"><table{1}>\n<caption><b>{0}</b></caption>\n<thead><tr>",
+      escape_markup(caption), shades.empty() ? "" : " class=\"heat\"");
+  for (std::size_t i = 0; i < grid.header.size(); ++i) {
+    text += fmt::format("<th scope=\"col\"{}>{}</th>", i < grid.left_columns ? " class=\"left\"" : "",
+                        escape_markup(grid.header[i]));
+  }
+  text += "</tr></thead>\n<tbody>\n";
+  constexpr std::size_t longest_unbroken = 44;
+  for (std::size_t row = 0; row < grid.rows.size(); ++row) {
+    text += "<tr>";
+    for (std::size_t i = 0; i < grid.rows[row].size(); ++i) {
+      const std::string& cell = grid.rows[row][i];
+      if (i == 0) {
+        text += fmt::format("<th scope=\"row\" class=\"left\">{}</th>", escape_markup(cell));
+        continue;
+      }
+      const auto shade = shades.find({row, i});
+      std::string css = i < grid.left_columns ? "left" : "";
+      if (display_width(cell) > longest_unbroken) css += css.empty() ? "long" : " long";
+      std::string style;
+      std::string aside;
+      if (shade != shades.end()) {
+        const double weight = std::clamp(shade->second.weight, -1.0, 1.0);
+        if (weight != 0) {
+          css += fmt::format("{}{}", css.empty() ? "" : " ", weight > 0 ? "up" : "down");
+          style = fmt::format(" style=\"--h:{:.2f}\"", std::abs(weight));
+        }
+        if (!shade->second.aside.empty()) aside = fmt::format("<small>{}</small>", escape_markup(shade->second.aside));
+      }
+      text += fmt::format("<td{}{}>{}{}</td>", css.empty() ? "" : fmt::format(" class=\"{}\"", css), style,
+                          escape_markup(cell), aside);
+    }
+    text += "</tr>\n";
+  }
+  return text + "</tbody>\n</table></div>\n";
 }
 
 std::string to_terminal(const TextGrid& grid) {

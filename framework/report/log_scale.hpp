@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace millet {
+
+/// A logarithmic axis of a picture: values from `low` to `high`, both above 0, at pixels from `from` to `to`.
+struct LogScale {
+  double low = 1;
+  double high = 10;
+  double from = 0;
+  double to = 1;
+
+  /// The pixel of `value`; outside the axis for values outside it.
+  [[nodiscard]] double operator()(double value) const noexcept {
+    return from + (to - from) * (std::log(value / low) / std::log(high / low));
+  }
+  [[nodiscard]] bool holds(double value) const noexcept { return value >= low && value <= high; }
+};
+
+/// Where an axis is labelled: the powers of ten on it, with 2 and 5 times them where it spans few.
+[[nodiscard]] inline std::vector<double> ticks(const LogScale& scale) {
+  const bool fine = std::log10(scale.high / scale.low) < 2.5;
+  std::vector<double> values;
+  for (int power = static_cast<int>(std::floor(std::log10(scale.low))); std::pow(10.0, power) <= scale.high; ++power) {
+    for (const double digit : {1.0, 2.0, 5.0}) {
+      const double value = digit * std::pow(10.0, power);
+      if ((fine || digit == 1.0) && scale.holds(value)) values.push_back(value);
+    }
+  }
+  return values;
+}
+
+/// `value` with a prefix: "250 M", "1 G", "4.25 T". Below a thousand it is the number alone.
+[[nodiscard]] inline std::string with_prefix(double value, int significant = 3) {
+  constexpr const char* prefixes[] = {"", " k", " M", " G", " T", " P", " E"};
+  std::size_t prefix = 0;
+  while (value >= 999.5 && prefix + 1 < std::size(prefixes)) {
+    value /= 1000;
+    ++prefix;
+  }
+  return fmt::format("{:.{}g}{}", value, significant, prefixes[prefix]);
+}
+
+}  // namespace millet
