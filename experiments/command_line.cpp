@@ -64,6 +64,7 @@ int run_command_line(int argc, char** argv) {
   add_tune(app, invocation);
   add_report(app, invocation);
   add_compare(app, invocation);
+  add_roofline(app, invocation);
   add_doctor(app, invocation);
   try {
     app.parse(argc, argv);

@@ -45,9 +45,13 @@ std::string flags_box(const std::vector<Setup>& setups) {
   const bool calm = counts.wrong + counts.not_run + counts.doubtful == 0 && warnings.empty();
   if (calm) return fmt::format("<p class=\"calm\">None of the {} rows is flagged.</p>\n", counts.rows);
   std::string box = fmt::format(
-      "<div class=\"flags\" role=\"note\">\n<p><b>Before reading:</b> of {} rows {} WRONG (no time is shown), {} without a "
+      "<div class=\"flags\" role=\"note\">\n<p><b>Before reading:</b> of {} rows {} WRONG (no time is shown), {} "
+      "without a "
       "time, {} with a doubtful time; <a href=\"#flagged\">the list</a> says why.</p>\n",
-      counts.rows, counts.wrong == 0 ? "none is" : counts.wrong == 1 ? "1 is" : fmt::format("{} are", counts.wrong),
+      counts.rows,
+      counts.wrong == 0   ? "none is"
+      : counts.wrong == 1 ? "1 is"
+                          : fmt::format("{} are", counts.wrong),
       counts.not_run, counts.doubtful);
   for (const std::string& warning : warnings) box += fmt::format("<p>{}</p>\n", escape_markup(warning));
   return box + "</div>\n";
@@ -65,9 +69,9 @@ std::string stamp(const std::vector<Setup>& setups) {
       starts.insert(r->run.start);
     }
   }
-  const std::string span = starts.empty()            ? ""
-                           : starts.size() == 1      ? *starts.begin()
-                                                     : fmt::format("{} to {}", *starts.begin(), *starts.rbegin());
+  const std::string span = starts.empty()       ? ""
+                           : starts.size() == 1 ? *starts.begin()
+                                                : fmt::format("{} to {}", *starts.begin(), *starts.rbegin());
   return fmt::format("<p class=\"soft\">{}<br>build {}<br>run {}</p>\n",
                      escape_markup(fmt::format("{}", fmt::join(devices, "; "))),
                      escape_markup(fmt::format("{}", fmt::join(builds, "; "))), escape_markup(span));
@@ -106,9 +110,10 @@ std::string html_report(std::span<const Record> records, std::string_view more) 
   if (!plots.empty()) {
     page.heading(plots.size() == 1 ? "Roofline" : "Rooflines");
     for (std::size_t i = 0; i < plots.size(); ++i) {
-      page.picture(roofline_svg(plots[i], fmt::format("roofline{}", i)),
-                   fmt::format("{} marks, one for each kernel and case; the tables below hold their numbers. Roofs: {}.",
-                               plots[i].marks.size(), plots[i].source));
+      page.picture(
+          roofline_svg(plots[i], fmt::format("roofline{}", i)),
+          fmt::format("{} marks, one for each kernel and case; the tables below hold their numbers. Roofs: {}.",
+                      plots[i].marks.size(), plots[i].source));
     }
   }
   for (const Setup& setup : setups) {
@@ -122,8 +127,9 @@ std::string html_report(std::span<const Record> records, std::string_view more) 
   ReportPage flagged(ReportFormat::html);
   add_flagged(flagged, setups);
   body += fmt::format("<div id=\"flagged\">\n{}</div>\n", std::move(flagged).text());
-  body += "</main>\n<footer>Written by millet report. Colours: green is better, orange is worse; a factor of four, or all "
-          "of the read rate, has the full colour.</footer>\n";
+  body +=
+      "</main>\n<footer>Written by millet report. Colours: green is better, orange is worse; a factor of four, or all "
+      "of the read rate, has the full colour.</footer>\n";
   return html_document("millet report", body);
 }
 

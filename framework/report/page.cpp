@@ -37,7 +37,7 @@ void ReportPage::lines(const std::vector<std::string>& lines) {
 }
 
 void ReportPage::table(std::string_view caption, const TextGrid& grid, const CellShades& shades) {
-  text_ += html() ? to_html(grid, caption, shades)
+  text_ += html()                              ? to_html(grid, caption, shades)
            : format_ == ReportFormat::markdown ? fmt::format("**{}**\n\n{}\n", caption, to_markdown(grid))
                                                : fmt::format("{}\n{}\n", caption, to_terminal(grid));
   after_heading_ = false;

@@ -2,7 +2,9 @@
 #include "millet/report/roofline_plot.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <numbers>
 #include <optional>
 #include <tuple>
 
@@ -33,21 +35,24 @@ struct Axes {
 };
 
 Axes axes_of(const RooflinePlot& plot) {
-  const double ridge = plot.flops_per_second / plot.memory.bytes_per_second;
-  double least_x = ridge;
-  double most_x = ridge;
-  double least_y = plot.flops_per_second;
-  double most_y = plot.flops_per_second;
+  const double peak = plot.flops_per_second;
+  double fastest = plot.memory.bytes_per_second;
+  for (const MemoryRoof& level : plot.levels) fastest = std::max(fastest, level.bytes_per_second);
+  // All ridges are in the picture.
+  double least_x = peak / fastest;
+  double most_x = peak / plot.memory.bytes_per_second;
+  double least_y = peak;
+  double most_y = peak;
   for (const RooflineMark& mark : plot.marks) {
     least_x = std::min(least_x, mark.intensity);
     most_x = std::max(most_x, mark.intensity);
     least_y = std::min(least_y, mark.flops_per_second);
     most_y = std::max(most_y, mark.flops_per_second);
   }
-  if (plot.marks.empty()) least_x = ridge / 100;
-  // The memory roof starts inside the picture's height, too.
-  least_y = std::min(least_y, plot.memory.bytes_per_second * least_x / 2);
-  return {{least_x / 2, most_x * 4, left, right}, {least_y / 2, most_y * 2.5, bottom, top}};
+  least_x /= plot.marks.empty() ? 20 : 1.8;
+  most_x *= plot.marks.empty() ? 10 : 1.8;
+  least_y = std::min(least_y, plot.memory.bytes_per_second * least_x);
+  return {{least_x, most_x, left, right}, {least_y / 1.8, most_y * 1.8, bottom, top}};
 }
 
 // A line from the left edge (or from where it enters from below) to the flat roof.
@@ -55,8 +60,8 @@ std::string memory_line(const Axes& axes, double rate, double peak, std::string_
   const double begin = std::max(axes.x.low, axes.y.low / rate);
   const double end = std::min(axes.x.high, peak / rate);
   if (end <= begin) return "";
-  return fmt::format("<path {} d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>", attributes, axes.x(begin),
-                     axes.y(begin * rate), axes.x(end), axes.y(end * rate));
+  return fmt::format("<path {} d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>", attributes, axes.x(begin), axes.y(begin * rate),
+                     axes.x(end), axes.y(end * rate));
 }
 
 std::string grid_lines(const Axes& axes) {
@@ -71,8 +76,8 @@ std::string grid_lines(const Axes& axes) {
     svg += fmt::format("<line class=\"grid\" x1=\"{1}\" x2=\"{2}\" y1=\"{0:.1f}\" y2=\"{0:.1f}\"/>", y, left, right);
     svg += picture_text(left - 8, y + 4, with_prefix(value), "end", "soft");
   }
-  svg += picture_text(0.5 * (left + right), bottom + 42, "operations a byte of compulsory traffic (FLOP/B)", "middle",
-                      "");
+  svg +=
+      picture_text(0.5 * (left + right), bottom + 42, "operations a byte of compulsory traffic (FLOP/B)", "middle", "");
   svg += fmt::format("<text transform=\"translate(16 {:.1f})rotate(-90)\" text-anchor=\"middle\">FLOP/s</text>",
                      0.5 * (top + bottom));
   return svg;
@@ -108,6 +113,16 @@ std::string roof_lines(const RooflinePlot& plot, const Axes& axes) {
   const double peak_y = axes.y(plot.flops_per_second);
   svg += fmt::format("<path class=\"roof\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>",
                      std::max(left, axes.x(plot.flops_per_second / fastest)), peak_y, right, peak_y);
+  svg += picture_text(right - 10, peak_y - 9, with_prefix(plot.flops_per_second) + "FLOP/s", "end", "");
+  // The memory roof's rate stands on its line, a third of the way up.
+  const double rate = plot.memory.bytes_per_second;
+  const double end = std::min(axes.x.high, plot.flops_per_second / rate);
+  const double intensity = axes.x.low * std::pow(end / axes.x.low, 0.4);
+  const double angle = std::atan2(axes.y(10 * axes.y.low) - axes.y(axes.y.low), axes.x(10 * axes.x.low) - axes.x.from) *
+                       180 / std::numbers::pi;
+  svg += fmt::format(
+      "<text transform=\"translate({:.1f} {:.1f})rotate({:.1f})\" dy=\"-9\" text-anchor=\"middle\">{}B/s</text>",
+      axes.x(intensity), axes.y(intensity * rate), angle, with_prefix(rate));
   return svg;
 }
 
@@ -136,61 +151,85 @@ auto machine_key(const Record& r) {
   return std::tie(r.env.device, r.env.architecture, r.run.host_hash, r.subject.threads, r.subject.protocol);
 }
 
+void raise_level(RooflinePlot& plot, Index footprint_bytes, double bytes_per_second) {
+  const std::string name = fmt::format("read, {}", bytes_text(footprint_bytes));
+  const auto known =
+      std::find_if(plot.levels.begin(), plot.levels.end(), [&](const MemoryRoof& level) { return level.name == name; });
+  if (known == plot.levels.end()) {
+    plot.levels.push_back({name, bytes_per_second});
+  } else {
+    known->bytes_per_second = std::max(known->bytes_per_second, bytes_per_second);
+  }
+}
+
 void raise_roofs(RooflinePlot& plot, const RecordRoof& roof) {
   plot.memory.bytes_per_second = std::max(plot.memory.bytes_per_second, roof.read_bytes_per_second);
   plot.flops_per_second = std::max(plot.flops_per_second, roof.fma_flops_per_second);
-  for (const RecordReadRate& rate : roof.read_by_level) {
-    const std::string name = fmt::format("read, {}", bytes_text(rate.footprint_bytes));
-    const auto known = std::find_if(plot.levels.begin(), plot.levels.end(),
-                                    [&](const MemoryRoof& level) { return level.name == name; });
-    if (known == plot.levels.end()) {
-      plot.levels.push_back({name, rate.bytes_per_second});
-    } else {
-      known->bytes_per_second = std::max(known->bytes_per_second, rate.bytes_per_second);
-    }
-  }
+  for (const RecordReadRate& rate : roof.read_by_level) raise_level(plot, rate.footprint_bytes, rate.bytes_per_second);
+}
+
+bool has_mark(const Record& r) {
+  return r.timed() && r.roof.read_bytes_per_second > 0 && r.roof.fma_flops_per_second > 0 && r.work.bytes > 0 &&
+         r.work.flops > 0;
+}
+
+RooflineMark mark_of(const Record& r) {
+  const std::vector<std::string> texts = remarks(r);
+  return {r.subject.kernel,
+          fmt::format("{}, {}: {} us, {:.1f} % of the roof{}{}", shape_name(r.subject), r.subject.kernel,
+                      format_us(r.result.median_ns), 100 * r.roof.lower_bound_ns / r.result.median_ns,
+                      texts.empty() ? "" : "; ", fmt::join(texts, "; ")),
+          r.work.flops / r.work.bytes,
+          r.work.flops / (r.result.median_ns * 1e-9),
+          r.subject.operation == "dense" ? r.subject.m : 0,
+          is_doubtful(r)};
 }
 
 }  // namespace
 
 std::vector<RooflinePlot> roofline_plots(std::span<const Record> records) {
   std::vector<RooflinePlot> plots;
-  std::vector<const Record*> firsts;
+  std::vector<const Record*> firsts;  // of each plot
   for (const Setup& setup : group_by_setup(records)) {
     for (const Record* record : setup.records) {
       const Record& r = *record;
-      const RecordRoof& roof = r.roof;
-      if (!r.timed() || roof.read_bytes_per_second <= 0 || roof.fma_flops_per_second <= 0) continue;
-      if (r.work.bytes <= 0 || r.work.flops <= 0) continue;
+      if (!has_mark(r)) continue;
       const auto known = std::find_if(firsts.begin(), firsts.end(),
                                       [&](const Record* first) { return machine_key(*first) == machine_key(r); });
       const auto at = static_cast<std::size_t>(known - firsts.begin());
       if (known == firsts.end()) {
+        const Index threads = r.subject.threads;
+        RooflinePlot plot;
+        plot.title = fmt::format("Roofline of {}, {}{}, {}", r.env.device, r.env.architecture,
+                                 threads == 0 ? "" : fmt::format(", {} thread{}", threads, threads == 1 ? "" : "s"),
+                                 r.subject.protocol);
+        plot.source = r.roof.source;
         firsts.push_back(&r);
-        const std::string threads =
-            r.subject.threads == 0 ? "" : fmt::format(", {} thread{}", r.subject.threads, r.subject.threads == 1 ? "" : "s");
-        plots.push_back({fmt::format("Roofline of {}, {}{}, {}", r.env.device, r.env.architecture, threads,
-                                     r.subject.protocol),
-                         roof.source,
-                         {"read, main memory", 0},
-                         {},
-                         0,
-                         {}});
+        plots.push_back(std::move(plot));
       }
-      RooflinePlot& plot = plots[at];
-      raise_roofs(plot, roof);
-      const double seconds = r.result.median_ns * 1e-9;
-      const std::vector<std::string> texts = remarks(r);
-      plot.marks.push_back({r.subject.kernel,
-                            fmt::format("{}, {}: {} us, {:.1f} % of the roof{}{}", shape_name(r.subject),
-                                        r.subject.kernel, format_us(r.result.median_ns),
-                                        100 * roof.lower_bound_ns / r.result.median_ns, texts.empty() ? "" : "; ",
-                                        fmt::join(texts, "; ")),
-                            r.work.flops / r.work.bytes, r.work.flops / seconds,
-                            r.subject.operation == "dense" ? r.subject.m : 0, is_doubtful(r)});
+      raise_roofs(plots[at], r.roof);
+      plots[at].marks.push_back(mark_of(r));
     }
   }
   return plots;
+}
+
+RooflinePlot roofline_plot(std::string title, const Ceilings& ceilings, std::span<const Record> records) {
+  RooflinePlot plot;
+  plot.title = std::move(title);
+  plot.source = ceilings.source;
+  plot.memory.bytes_per_second = ceilings.read_bytes_per_second;
+  plot.flops_per_second = ceilings.fma_flops_per_second;
+  for (const ReadRate& rate : ceilings.read_by_level) raise_level(plot, rate.footprint_bytes, rate.bytes_per_second);
+  const bool protocols = std::any_of(records.begin(), records.end(), [&](const Record& r) {
+    return r.subject.protocol != records.front().subject.protocol;
+  });
+  for (const Record& r : records) {
+    if (!has_mark(r)) continue;
+    plot.marks.push_back(mark_of(r));
+    if (protocols) plot.marks.back().series += " " + r.subject.protocol;
+  }
+  return plot;
 }
 
 std::string roofline_svg(const RooflinePlot& plot, const std::string& id) {
