@@ -55,20 +55,20 @@ TextGrid roofs_grid(const Ceilings& ceilings) {
   TextGrid grid;
   grid.header = {"roof", "working set", "rate"};
   for (const ReadRate& rate : ceilings.read_by_level) {
-    grid.rows.push_back({"read, cache", fmt::format("{} KiB", rate.footprint_bytes >> 10),
-                         with_prefix(rate.bytes_per_second) + "B/s"});
+    grid.rows.push_back(
+        {"read, cache", fmt::format("{} KiB", rate.footprint_bytes >> 10), with_prefix(rate.bytes_per_second) + "B/s"});
   }
-  grid.rows.push_back({"read, main memory", "over twice the last-level cache",
-                       with_prefix(ceilings.read_bytes_per_second) + "B/s"});
+  grid.rows.push_back(
+      {"read, main memory", "over twice the last-level cache", with_prefix(ceilings.read_bytes_per_second) + "B/s"});
   grid.rows.push_back({"multiply-add", "registers", with_prefix(ceilings.fma_flops_per_second) + "FLOP/s"});
-  grid.rows.push_back({"ridge", "", fmt::format("{:.1f} FLOP/B", ceilings.fma_flops_per_second /
-                                                                     ceilings.read_bytes_per_second)});
+  grid.rows.push_back(
+      {"ridge", "", fmt::format("{:.1f} FLOP/B", ceilings.fma_flops_per_second / ceilings.read_bytes_per_second)});
   return grid;
 }
 
 std::string roofs_csv(const std::vector<MeasuredDevice>& devices) {
   TextGrid grid;
-  grid.header = {"backend", "device",          "architecture", "threads", "roof",
+  grid.header = {"backend",         "device",           "architecture",     "threads", "roof",
                  "footprint_bytes", "bytes_per_second", "flops_per_second", "source"};
   for (const MeasuredDevice& device : devices) {
     const BackendSession& s = device.session;
@@ -130,8 +130,9 @@ Expected<ExitCode> print_rooflines(const RooflineArguments& arguments) {
   auto sessions = open_backends(names, Purpose::times, false);
   if (!sessions) return fail(std::move(sessions));
   if (!arguments.svg.empty() && sessions->size() > 1) {
-    return fail(ErrorCode::invalid_argument, "--svg: a file holds one picture, and {} backends can run here; add --backend {}",
-                sessions->size(), sessions->front().backend->name);
+    return fail(ErrorCode::invalid_argument,
+                "--svg: a file holds one picture, and {} backends can run here; add --backend {}", sessions->size(),
+                sessions->front().backend->name);
   }
   std::vector<MeasuredDevice> devices;
   for (BackendSession& session : *sessions) {
@@ -149,8 +150,9 @@ Expected<ExitCode> print_rooflines(const RooflineArguments& arguments) {
     const auto own = std::find_if(devices.begin(), devices.end(), [&](const MeasuredDevice& device) {
       return device.session.backend->name == record.subject.backend;
     });
-    const std::string reason = own == devices.end() ? fmt::format("backend '{}' was not measured", record.subject.backend)
-                                                    : why_elsewhere(record, own->session);
+    const std::string reason = own == devices.end()
+                                   ? fmt::format("backend '{}' was not measured", record.subject.backend)
+                                   : why_elsewhere(record, own->session);
     if (!reason.empty()) {
       left_out.push_back(fmt::format("{}, {}: {}", shape_name(record.subject), record.subject.kernel, reason));
       continue;
@@ -172,10 +174,9 @@ Expected<ExitCode> print_rooflines(const RooflineArguments& arguments) {
       return fail(std::move(written));
     }
   }
-  const std::string text = arguments.csv
-                               ? roofs_csv(devices)
-                               : page_of(devices, left_out,
-                                         arguments.markdown ? ReportFormat::markdown : ReportFormat::terminal);
+  const std::string text =
+      arguments.csv ? roofs_csv(devices)
+                    : page_of(devices, left_out, arguments.markdown ? ReportFormat::markdown : ReportFormat::terminal);
   if (auto printed = print_text(text); !printed) return fail(std::move(printed));
   if (arguments.csv) {
     for (const std::string& line : left_out) fmt::print(stderr, "millet: left out {}\n", line);
@@ -186,7 +187,8 @@ Expected<ExitCode> print_rooflines(const RooflineArguments& arguments) {
 }  // namespace
 
 void add_roofline(CLI::App& app, Invocation& invocation) {
-  auto* const command = app.add_subcommand("roofline", "Measure this machine's roofs and put recorded kernels under them");
+  auto* const command =
+      app.add_subcommand("roofline", "Measure this machine's roofs and put recorded kernels under them");
   const auto arguments = std::make_shared<RooflineArguments>();
   command->add_option("files", arguments->files, "records.jsonl of runs on this machine");
   command->add_option("--backend", arguments->backends,

@@ -15,6 +15,18 @@ namespace {
 
 using Names = std::vector<std::string>;
 
+TEST(ParsePercent, WantsThePercentSign) {
+  EXPECT_EQ(parse_percent("--x", "3%").value(), 0.03);
+  EXPECT_EQ(parse_percent("--x", "0%").value(), 0.0);
+  EXPECT_EQ(parse_percent("--x", "0.5%").value(), 0.005);
+  for (const char* bad : {"3", "0.03", "-1%", "100%", "%", "", "x%", "3 %", "nan%", "inf%"}) {
+    const auto parsed = parse_percent("--x", bad);
+    ASSERT_FALSE(parsed) << bad;
+    EXPECT_EQ(parsed.error().code, ErrorCode::invalid_argument);
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, "--x", parsed.error().message);
+  }
+}
+
 TEST(Arguments, ExtentsKeepTheirOrderWithoutRepeats) {
   EXPECT_EQ(parse_extents("--m", "4,1,4,16").value(), (std::vector<Index>{4, 1, 16}));
   for (const char* text : {"", ",", "1,", "0", "-4", "1x", " 1", "1e3", "9223372036854775808"}) {

@@ -33,6 +33,106 @@ TEST_F(Driver, ReportRefusesWhatItCannotRead) {
   expect_refusal(millet("report mixed.jsonl --strict"), 2, {"mixed.jsonl:1:"});
 }
 
+/// The records of out/, their times multiplied.
+void write_scaled(const std::filesystem::path& path, std::vector<Record> records, double factor) {
+  std::ofstream file(path);
+  for (Record& r : records) {
+    for (double* time : {&r.result.median_ns, &r.result.ci95_lo_ns, &r.result.ci95_hi_ns, &r.result.min_ns}) {
+      *time *= factor;
+    }
+    for (double& sample : r.result.samples_ns) sample *= factor;
+    file << to_json_line(r).value() << '\n';
+  }
+}
+
+TEST_F(Driver, CompareTellsSlowerFromEqualFromWrongByItsCode) {
+  ASSERT_EQ(run("").code, 0);
+  std::vector<Record> calm = records();
+  for (Record& r : calm) {  // times of this machine are nothing to rely on
+    for (std::size_t i = 0; i < r.result.samples_ns.size(); ++i) {
+      r.result.samples_ns[i] = 1000 + static_cast<double>(i * 37 % 11);
+    }
+    r.result.median_ns = r.result.ci95_lo_ns = r.result.ci95_hi_ns = r.result.min_ns = 1005;
+  }
+  write_scaled(folder_ / "a.jsonl", calm, 1);
+  write_scaled(folder_ / "slow.jsonl", calm, 1.1);
+  const Outcome same = millet("compare a.jsonl a.jsonl");
+  EXPECT_EQ(same.code, 0) << same.err;
+  EXPECT_PRED_FORMAT2(IsSubstring, "5 cases compared: 0 slower", same.out);
+  const Outcome slower = millet("compare a.jsonl slow.jsonl");
+  EXPECT_EQ(slower.code, 3) << slower.err << slower.out;
+  EXPECT_PRED_FORMAT2(IsSubstring, "SLOWER", slower.out);
+  EXPECT_EQ(millet("compare slow.jsonl a.jsonl").code, 0) << "faster is no failure";
+  EXPECT_EQ(millet("compare a.jsonl slow.jsonl --min-effect 20%").code, 0);
+  EXPECT_EQ(lines_of(millet("compare a.jsonl slow.jsonl --csv").out), 6U);
+  EXPECT_EQ(millet("compare a.jsonl --aa").code, 0);
+
+  calm[0].verify = {"oracle", 3.2, 0.5, false, "planted"};
+  write_scaled(folder_ / "wrong.jsonl", calm, 1.1);
+  const Outcome wrong = millet("compare a.jsonl wrong.jsonl");
+  EXPECT_EQ(wrong.code, 4) << "and slower besides";
+  EXPECT_PRED_FORMAT2(IsSubstring, "wrong: planted", wrong.out);
+}
+
+TEST_F(Driver, CompareRefusesWhatItCannotCompare) {
+  ASSERT_EQ(run("--m 1").code, 0);
+  expect_refusal(millet("compare none.jsonl out/records.jsonl"), 1, {"none.jsonl"});
+  expect_refusal(millet("compare out/records.jsonl"), 2, {"two files", "--aa"});
+  expect_refusal(millet("compare out/records.jsonl out/records.jsonl --aa"), 2, {"--aa"});
+  expect_refusal(millet("compare out/records.jsonl out/records.jsonl --min-effect 3"), 2, {"--min-effect", "3%"});
+  expect_refusal(millet("compare out/records.jsonl out/records.jsonl --alpha 0%"), 2, {"--alpha"});
+  expect_refusal(millet("compare out/records.jsonl out/records.jsonl --md --csv"), 2, {"--md and --csv"});
+  std::filesystem::rename(results() / "records.jsonl", folder_ / "hot.jsonl");
+  ASSERT_EQ(run("--m 2").code, 0);
+  const Outcome nothing = millet("compare hot.jsonl out/records.jsonl");
+  expect_refusal(nothing, 2, {"no case was timed in both"});
+  EXPECT_PRED_FORMAT2(IsSubstring, "the other run does not have this problem", nothing.out);
+}
+
+TEST_F(Driver, ReportWritesOneHtmlFile) {
+  ASSERT_EQ(run("").code, 0);
+  const Outcome outcome = millet("report out/records.jsonl --html report.html");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string html = content_of(folder_ / "report.html");
+  EXPECT_TRUE(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
+  EXPECT_PRED_FORMAT2(IsSubstring, "plain.gemm_loops", html);
+  expect_refusal(millet("report out/records.jsonl --html no/such/folder.html"), 1, {"no/such/folder.html", "No such"});
+  expect_refusal(millet("report out/records.jsonl --html x.html --table speedup"), 2, {"--html", "--table"});
+  if (std::filesystem::exists("/dev/full")) {
+    expect_refusal(millet("report out/records.jsonl --html /dev/full"), 1, {"No space left"});
+  }
+  const Outcome both = millet("report out/records.jsonl --html x.html --md");
+  EXPECT_PRED_FORMAT2(IsSubstring, "**Median time", both.out);
+}
+
+TEST_F(Driver, RooflineMeasuresAndPlacesRecords) {
+  ASSERT_EQ(run("--m 1").code, 0);
+  const Outcome outcome = millet("roofline out/records.jsonl --backend plain --budget 50ms --svg r.svg --html r.html");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const std::string part : {"read, main memory", "multiply-add", "ridge", "plain.gemm_loops", "2 timed points"}) {
+    EXPECT_PRED_FORMAT2(IsSubstring, part, outcome.out);
+  }
+  EXPECT_TRUE(content_of(folder_ / "r.svg").starts_with("<svg class=\"picture\""));
+  EXPECT_PRED_FORMAT2(IsSubstring, "plain.gemm_loops (2)", content_of(folder_ / "r.svg"));
+  EXPECT_PRED_FORMAT2(IsSubstring, "<path class=\"mark series0", content_of(folder_ / "r.html"));
+  const Outcome csv = millet("roofline --backend plain --budget 50ms --csv");
+  EXPECT_PRED_FORMAT2(IsSubstring, "multiply_add,,,", csv.out);
+
+  // A record of another machine has no place here, and that is said.
+  std::vector<Record> others = records();
+  for (Record& r : others) r.env.device = "Other CPU";
+  write_scaled(folder_ / "others.jsonl", others, 1);
+  const Outcome elsewhere = millet("roofline others.jsonl --backend plain --budget 50ms");
+  EXPECT_EQ(elsewhere.code, 0);
+  EXPECT_PRED_FORMAT2(IsSubstring, "it is of another device: Other CPU", elsewhere.out);
+  const Outcome unmeasured = millet("roofline out/records.jsonl --backend elsewhere --budget 50ms");
+  EXPECT_PRED_FORMAT2(IsSubstring, "backend 'plain' was not measured", unmeasured.out);
+
+  expect_refusal(millet("roofline --backend absent"), 5, {"no such device"});
+  expect_refusal(millet("roofline --backend plain,faulty --svg r.svg"), 2, {"--svg", "--backend plain"});
+  expect_refusal(millet("roofline --backend plain --budget soon"), 2, {"--budget"});
+}
+
 TEST_F(Driver, NamesThatDoNotExistAreRefusedWithNearOnes) {
   expect_refusal(millet("run --preset seed-dens --out out"), 2,
                  {"no preset 'seed-dens'", "did you mean seed-dense", "m3"});
@@ -110,8 +210,8 @@ TEST_F(Driver, DoctorDescribesTheMachine) {
 }
 
 TEST_F(Driver, HelpNamesTheExitCodes) {
-  for (const std::string command :
-       {"--help", "run --help", "list --help", "verify --help", "tune --help", "report --help", "doctor --help"}) {
+  for (const std::string command : {"--help", "run --help", "list --help", "verify --help", "tune --help", "report --help",
+                                    "compare --help", "roofline --help", "doctor --help"}) {
     const Outcome outcome = millet(command);
     EXPECT_EQ(outcome.code, 0);
     EXPECT_PRED_FORMAT2(IsSubstring, "5 requested backend unavailable", outcome.out);

@@ -69,6 +69,21 @@ TEST(Jsonl, OptionalPartsMayBeAbsent) {
   EXPECT_TRUE(*parsed == record);
 }
 
+TEST(Jsonl, ReadRatesOfCachesAreKeptWhereThereAreAny) {
+  Record with_rates = full_record();
+  with_rates.roof.read_by_level = {{32768, 1.5e11}, {1048576, 9e10}};
+  const std::string line = line_of(with_rates);
+  const auto parsed = parse_record(line);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_TRUE(*parsed == with_rates);
+  EXPECT_FALSE(*parsed == full_record());
+  EXPECT_EQ(line_of(full_record()).find("read_by_level"), std::string::npos) << "as in older files";
+  std::string bad = line;
+  bad.replace(bad.find("90000000000.0"), 13, "-9");
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "roof.read_by_level[1].bytes_per_second is -9",
+                      parse_record(bad).error().message);
+}
+
 TEST(Jsonl, UnknownKeysAreIgnored) {
   Json json = Json::parse(golden_line);
   json["later"] = {{"x", {1, 2, 3}}};

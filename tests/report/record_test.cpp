@@ -11,6 +11,11 @@
 namespace millet {
 namespace {
 
+TEST(RecordRoof, HoldsEveryMeasuredRoof) {
+  const RecordRoof roof = record_roof({1e6, 2e6}, {10e9, 100e9, {{32768, 80e9}, {65536, 40e9}}, 2, "loops"}, 1e5);
+  EXPECT_EQ(roof.read_by_level, (std::vector<RecordReadRate>{{32768, 80e9}, {65536, 40e9}}));
+}
+
 TEST(CaseId, IsSixteenHexadecimalDigitsThatNeverChange) {
   // A results file of today must be resumed by a program of tomorrow, so the value itself is part of the format.
   EXPECT_EQ(case_id(dense_record("qkv", 6144, 2304, 1, 5).subject), "24538373c09bc455");

@@ -44,7 +44,7 @@ Record full_record() {
                "weights of a file"};
   r.result = {3, 7200.5, 7100.25, 7300.75, 7000, 12.5, {7000, 7200.5, 7800}};
   r.work = {14614528, 28311552, 15};
-  r.roof = {2.125e10, 9.6e10, "read loop, 1 thread", 9.5, 4.125, 687.75, true};
+  r.roof = {2.125e10, 9.6e10, "read loop, 1 thread", 9.5, 4.125, 687.75, true, {}};
   r.verify = {"oracle", 0.25, 0.0009765625, true, "ok"};
   r.baselines = {{"portable", "performance", 4, 14401, 14400, 14402}, {"eigen", "correctness", 5, 99000, 98000, 99500}};
   r.published = RecordPublished{3.64, "MI355X", "stock Triton", "ROCm/aiter pull request 3783", "a note"};

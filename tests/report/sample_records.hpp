@@ -7,7 +7,7 @@
 
 namespace millet {
 
-/// A record in which no field has its default value.
+/// A record in which no field has its default value but roof.read_by_level, which files of the first program lack.
 [[nodiscard]] Record full_record();
 
 /// A correct, measured record of a dense case on a machine that reads 10 GB/s and does 100 GFLOP/s.
