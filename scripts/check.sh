@@ -7,16 +7,20 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tests=ci
+setup=(--with-tests)
 case ${1-} in
   "") ;;
-  --long) tests=ci-long ;;
+  --long)
+    tests=ci-long
+    setup+=(--with-long-tests)
+    ;;
   *)
     echo "usage: scripts/check.sh [--long]" >&2
     exit 2
     ;;
 esac
 
-scripts/setup.sh --with-tests
+scripts/setup.sh "${setup[@]}"
 cmake --preset ci
 cmake --build --preset ci
 ctest --preset "$tests" --parallel "$(nproc)"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing to build millet (Debian 12), or says what is missing (elsewhere). Does nothing on a second run.
 #
-# usage: scripts/setup.sh [--with-tests]
-#   --with-tests   also what scripts/check.sh needs: clang (fuzz targets), clang-format, clang and HIP for gfx950,
-#                  Boost.Context, MPI, SIMDe
+# usage: scripts/setup.sh [--with-tests] [--with-long-tests]
+#   --with-tests        also what scripts/check.sh needs: clang (fuzz targets), clang-format, clang and HIP for gfx950,
+#                       Boost.Context, MPI, SIMDe
+#   --with-long-tests   what scripts/check.sh --long needs besides: a browser with fonts
 set -euo pipefail
 
-usage="usage: scripts/setup.sh [--with-tests]"
+usage="usage: scripts/setup.sh [--with-tests] [--with-long-tests]"
 packages=(g++ cmake ninja-build git libeigen3-dev libgtest-dev libgmock-dev libbenchmark-dev libtrilinos-kokkos-dev
           libcli11-dev nlohmann-json3-dev libfmt-dev libexpected-dev
           libopenblas-openmp-dev libdnnl-dev)  # the last two are baselines, which CMake does without where they are missing
@@ -20,6 +21,10 @@ for argument in "$@"; do
                  clang-22 clang-tools-22 libclang-rt-22-dev lld-22 llvm-22 libamdhip64-dev libboost-context-dev
                  libopenmpi-dev openmpi-bin libsimde-dev)
       tools+=(clang-14 clang-format-14)
+      ;;
+    --with-long-tests)
+      packages+=(chromium fonts-dejavu-core)
+      tools+=(chromium)
       ;;
     -h | --help)
       echo "$usage"

@@ -307,7 +307,10 @@ class Decoder {
   void get(const Json& from, const std::string& path, std::vector<T>& values) {
     if (!from.is_array()) return wants(path, "an array", from);
     values.reserve(from.size());
-    for (const Json& element : from) get(element, fmt::format("{}[{}]", path, values.size()), values.emplace_back());
+    for (const Json& element : from) {
+      const std::string element_path = fmt::format("{}[{}]", path, values.size());
+      get(element, element_path, values.emplace_back());
+    }
   }
   template <class T>
   void get(const Json& from, const std::string& path, T& value) {

@@ -46,8 +46,8 @@ TEST(HtmlReport, EveryFlaggedRowIsNamed) {
   records[2].env.warnings = {"the governor is 'powersave'"};
   const std::string html = html_report(records);
   EXPECT_EQ(markup_fault(html), "");
-  for (const std::string part : {"of 3 rows 1 is WRONG", "1 without a time, 1 with a doubtful time",
-                                 "the governor is &#39;powersave&#39;"}) {
+  for (const std::string part :
+       {"of 3 rows 1 is WRONG", "1 without a time, 1 with a doubtful time", "the governor is &#39;powersave&#39;"}) {
     EXPECT_PRED_FORMAT2(IsSubstring, part, html);
   }
   const std::string list = html.substr(html.find("id=\"flagged\""));
@@ -62,13 +62,40 @@ TEST(HtmlReport, EveryFlaggedRowIsNamed) {
 /// Every text of a record, for those who would write into the page with one.
 void plant(Record& r, const std::string& text) {
   r.note = text;
-  for (std::string* field :
-       {&r.subject.preset, &r.subject.label, &r.subject.weight_layout, &r.subject.backend, &r.subject.kernel,
-        &r.subject.policy, &r.subject.chosen, &r.subject.execution_space, &r.subject.protocol, &r.subject.scale_mode,
-        &r.subject.activation, &r.subject.output, &r.roof.source, &r.verify.verdict, &r.verify.mode, &r.clock.source,
-        &r.env.device, &r.env.architecture, &r.env.runtime, &r.env.cpu, &r.env.affinity, &r.env.governor, &r.env.os,
-        &r.env.huge_pages, &r.build.git, &r.build.compiler, &r.build.flags, &r.build.type, &r.build.sanitizer,
-        &r.run.command_line, &r.run.start, &r.run.host_hash, &r.tuned.row, &r.repro}) {
+  for (std::string* field : {&r.subject.preset,
+                             &r.subject.label,
+                             &r.subject.weight_layout,
+                             &r.subject.backend,
+                             &r.subject.kernel,
+                             &r.subject.policy,
+                             &r.subject.chosen,
+                             &r.subject.execution_space,
+                             &r.subject.protocol,
+                             &r.subject.scale_mode,
+                             &r.subject.activation,
+                             &r.subject.output,
+                             &r.roof.source,
+                             &r.verify.verdict,
+                             &r.verify.mode,
+                             &r.clock.source,
+                             &r.env.device,
+                             &r.env.architecture,
+                             &r.env.runtime,
+                             &r.env.cpu,
+                             &r.env.affinity,
+                             &r.env.governor,
+                             &r.env.os,
+                             &r.env.huge_pages,
+                             &r.build.git,
+                             &r.build.compiler,
+                             &r.build.flags,
+                             &r.build.type,
+                             &r.build.sanitizer,
+                             &r.run.command_line,
+                             &r.run.start,
+                             &r.run.host_hash,
+                             &r.tuned.row,
+                             &r.repro}) {
     *field = text;
   }
   r.env.warnings = {text};

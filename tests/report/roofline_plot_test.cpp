@@ -70,7 +70,7 @@ TEST(RooflinePlots, OneMarkForEachTimedRecordUnderTheRoofsThatItHolds) {
   records[1].roof.read_by_level = {{32768, 60e9}};
   records[1].subject.kernel = "cpu.other";
   records[1].clock.throttled = true;
-  records[2].verify.correct = false;      // no time, so no mark
+  records[2].verify.correct = false;          // no time, so no mark
   records[3].subject.protocol = "hot+eager";  // another picture
   records[3].roof.read_bytes_per_second = 12e9;
   for (Record& r : records) renew_ids(r);
@@ -97,9 +97,10 @@ TEST(RooflinePlots, OneMarkForEachTimedRecordUnderTheRoofsThatItHolds) {
   ASSERT_EQ(marks.size(), 2U);
   EXPECT_EQ(marks[0].x, marks[1].x);
   EXPECT_LT(marks[0].y, marks[1].y) << "200 us is more FLOP/s than 300 us, so higher up";
-  for (const std::string part : {"cpu.gemv_avx2 (1)", "cpu.other (1)", "read, 32 KiB 60 GB/s", "read, main memory 10 GB/s",
-                                 "peak 100 GFLOP/s", ">M=1<", "aria-labelledby=\"r0-title r0-desc\"",
-                                 "<title id=\"r0-title\">", "<desc id=\"r0-desc\">2 marks", "red border"}) {
+  for (const std::string part :
+       {"cpu.gemv_avx2 (1)", "cpu.other (1)", "read, 32 KiB 60 GB/s", "read, main memory 10 GB/s", "peak 100 GFLOP/s",
+        ">M=1<", "aria-labelledby=\"r0-title r0-desc\"", "<title id=\"r0-title\">", "<desc id=\"r0-desc\">2 marks",
+        "red border"}) {
     EXPECT_PRED_FORMAT2(testing::IsSubstring, part, svg);
   }
 }
