@@ -65,6 +65,7 @@ int run_command_line(int argc, char** argv) {
   add_report(app, invocation);
   add_compare(app, invocation);
   add_roofline(app, invocation);
+  add_accuracy(app, invocation);
   add_doctor(app, invocation);
   try {
     app.parse(argc, argv);

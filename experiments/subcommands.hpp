@@ -22,6 +22,7 @@ void add_tune(CLI::App& app, Invocation& invocation);
 void add_report(CLI::App& app, Invocation& invocation);
 void add_compare(CLI::App& app, Invocation& invocation);
 void add_roofline(CLI::App& app, Invocation& invocation);
+void add_accuracy(CLI::App& app, Invocation& invocation);
 void add_doctor(CLI::App& app, Invocation& invocation);
 
 /// Prints "millet: <message>" on stderr, in one line, and gives the exit code for it.

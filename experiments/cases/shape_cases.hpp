@@ -23,6 +23,7 @@ struct LoadedWeights {
 /// Where the weights of a dense shape come from, when they are not random: read and quantized when their turn comes.
 struct WeightSource {
   std::function<Expected<LoadedWeights>(ScaleMode)> load;
+  std::function<Expected<std::vector<float>>()> original;  ///< [n, k] before quantization; empty where there is none
   std::function<std::string()> fingerprint;  ///< changes with the name and every byte of them; empty: random by a seed
   bool stored_mx = false;                    ///< they are MX-FP8 already: no scale mode applies
   std::map<std::string, std::string> tags;   ///< what is known about them before they are loaded

@@ -199,6 +199,7 @@ LoadedWeights load_pair(const Entry& values, const Entry& scales) {
 WeightSource source_of(const Entry& entry) {
   WeightSource source;
   source.load = [entry](ScaleMode mode) { return load_float(entry, mode); };
+  source.original = [entry] { return entry.file->read_as_float(*entry.tensor); };
   source.fingerprint = [entry] {
     Fingerprint fingerprint;
     fingerprint.add(entry);

@@ -49,7 +49,7 @@ constexpr std::string_view colours = R"(
 )";
 
 constexpr std::string_view picture_classes = R"(
-svg.picture{display:block;width:100%;height:auto;max-width:1000px;font:13px system-ui,"DejaVu Sans",sans-serif}
+svg.picture{display:block;width:100%;min-width:640px;height:auto;max-width:1000px;font:13px system-ui,"DejaVu Sans",sans-serif}
 .picture text{fill:var(--ink)}.picture .soft{fill:var(--soft)}.picture .frame{fill:var(--panel);stroke:var(--line)}
 .picture .paper{fill:var(--paper)}.picture .grid{stroke:var(--line);stroke-width:1}.picture .guide{stroke:var(--line);stroke-dasharray:2 4}
 .picture .roof{stroke:var(--strong);stroke-width:2.5;fill:none}.picture .level{stroke:var(--soft);stroke-width:1.5;fill:none}
@@ -69,7 +69,7 @@ ul.facts{list-style:none;margin:.2rem 0 1rem;padding:.7rem 1rem;background:var(-
 ul.notes{font-size:.87rem;padding-left:1.2rem}li.warning{color:var(--warn)}
 .flags{border-left:4px solid var(--warn);background:var(--warn-paper);padding:.6rem 1rem;border-radius:0 8px 8px 0;margin:1rem 0}
 .flags p{margin:.2rem 0}.calm{border-left:4px solid rgb(var(--good));background:var(--panel);padding:.6rem 1rem;border-radius:0 8px 8px 0}
-figure{margin:1.2rem 0}figcaption,caption{color:var(--soft);font-size:.87rem;text-align:left;padding:0 0 .45rem}
+figure{margin:1.2rem 0;overflow-x:auto}figcaption,caption{color:var(--soft);font-size:.87rem;text-align:left;padding:0 0 .45rem}
 .scroll{overflow-x:auto;margin:1.3rem 0}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums}
 caption b{color:var(--ink);font-size:.95rem}

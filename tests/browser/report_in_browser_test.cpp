@@ -38,7 +38,8 @@ std::vector<Record> all_kinds() {
       r.work = {work.bytes, work.flops, 0};
       r.roof = record_roof(work, ceilings, ns);
       r.subject.kernel = m <= 16 ? "portable.gemv_range" : "portable.gemm_range";
-      r.baselines = {{"eigen_f32 (avx2, 1 thread)", "performance", 9, 2.2 * ns / speed, 2.1 * ns / speed, 2.3 * ns / speed}};
+      r.baselines = {
+          {"eigen_f32 (avx2, 1 thread)", "performance", 9, 2.2 * ns / speed, 2.1 * ns / speed, 2.3 * ns / speed}};
       r.published = RecordPublished{3.64, "MI355X", "stock Triton", "ROCm/aiter pull request 3783", ""};
       r.env.warnings = {"a virtual machine with 2 CPUs: neighbours share its caches and memory"};
       renew_ids(r);
@@ -49,7 +50,8 @@ std::vector<Record> all_kinds() {
   records[9].verify = {"oracle", 3.2, 0.5, false, "row 1 column 7 is 3.2 bounds away"};
   records[11].evidence = Evidence::not_run;
   records[11].note = "the budget of 30 s was spent before this case; raise --budget, or go on with --resume";
-  records[20].subject.kernel = "portable.a_kernel_with_a_name_that_somebody_made_much_longer_than_any_legend_has_room_for";
+  records[20].subject.kernel =
+      "portable.a_kernel_with_a_name_that_somebody_made_much_longer_than_any_legend_has_room_for";
   renew_ids(records[20]);
   Record grouped = full_record();
   grouped.subject.kernel = "<script>alert('kernel')</script>";
@@ -69,9 +71,8 @@ class ReportInBrowser : public testing::Test {
  protected:
   void SetUp() override {
     const char* const wanted = std::getenv("MILLET_BROWSER");
-    for (const std::string& name :
-         {std::string(wanted == nullptr ? "" : wanted), std::string("chromium"), std::string("chromium-browser"),
-          std::string("google-chrome")}) {
+    for (const std::string& name : {std::string(wanted == nullptr ? "" : wanted), std::string("chromium"),
+                                    std::string("chromium-browser"), std::string("google-chrome")}) {
       if (!name.empty() && std::system(fmt::format("command -v '{}' > /dev/null", name).c_str()) == 0) {  // NOLINT
         browser_ = name;
         return;
@@ -100,7 +101,8 @@ class ReportInBrowser : public testing::Test {
     std::string probed = html;
     const std::string policy = "default-src 'none'; ";
     EXPECT_NE(probed.find(policy), std::string::npos);
-    probed.erase(probed.find("<meta http-equiv"), probed.find("<meta name=\"viewport\"") - probed.find("<meta http-equiv"));
+    probed.erase(probed.find("<meta http-equiv"),
+                 probed.find("<meta name=\"viewport\"") - probed.find("<meta http-equiv"));
     probed.insert(probed.find("<title>"),
                   fmt::format("<script>{}</script>", content_of(MILLET_TEST_DATA "/browser/probe.js")));
     const auto [dom, log] = open(probed, switches);
@@ -132,9 +134,9 @@ class ReportInBrowser : public testing::Test {
 
 TEST_F(ReportInBrowser, RendersWholeInLightDarkAndNarrowWindows) {
   const std::string html = html_report(all_kinds());
-  for (const auto& [switches, dark] : {std::pair{"--window-size=1180,2000", false},
-                                       std::pair{"--window-size=1180,2000 --force-dark-mode", true},
-                                       std::pair{"--window-size=500,900", false}}) {
+  for (const auto& [switches, dark] :
+       {std::pair{"--window-size=1180,2000", false}, std::pair{"--window-size=1180,2000 --force-dark-mode", true},
+        std::pair{"--window-size=500,900", false}}) {
     SCOPED_TRACE(switches);
     const auto [found, console] = browse(html, switches);
     EXPECT_EQ(console, "");
