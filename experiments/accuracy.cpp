@@ -50,8 +50,9 @@ Expected<AccuracyRun> measure(const AccuracyArguments& arguments) {
     run.layers.push_back({shape.label, layer.weights.tags.at(weight_tag::type), shape.n, shape.k, *std::move(errors)});
   }
   if (run.layers.empty()) {
-    return fail(ErrorCode::unsupported, "accuracy: none of the {} selected tensors has errors to show; the first, '{}': {}",
-                run.skipped.size(), run.skipped.front().name, run.skipped.front().reason);
+    return fail(ErrorCode::unsupported,
+                "accuracy: none of the {} selected tensors has errors to show; the first, '{}': {}", run.skipped.size(),
+                run.skipped.front().name, run.skipped.front().reason);
   }
   return run;
 }
@@ -87,7 +88,8 @@ void add_accuracy(CLI::App& app, Invocation& invocation) {
   const auto arguments = std::make_shared<AccuracyArguments>();
   command->add_option("--weights", arguments->weights, "model.safetensors, or the index of a sharded one")->required();
   command->add_option("--tensor", arguments->tensor, "Only tensors whose name matches this regular expression");
-  command->add_option("--m", arguments->m, "Rows of activations: 16 (default)")->check(CLI::Range(Index{1}, Index{4096}));
+  command->add_option("--m", arguments->m, "Rows of activations: 16 (default)")
+      ->check(CLI::Range(Index{1}, Index{4096}));
   command->add_option("--seed", arguments->seed, "Of the activations");
   command->add_option("--html", arguments->html, "Also write a self-contained page with the picture to this file");
   command->add_option("--svg", arguments->svg, "Also write the picture to this file");

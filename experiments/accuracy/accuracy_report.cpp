@@ -67,8 +67,21 @@ TextGrid saturation_grid(const AccuracyRun& run) {
 
 std::string csv_report(const AccuracyRun& run) {
   TextGrid grid;
-  grid.header = {"file",      "layer", "type", "n", "k", "m", "seed", "activations", "scale_mode", "error_f32",
-                 "error_bf16", "error_weights_alone", "bf16_error_f32", "saturated_weights", "saturated_activations"};
+  grid.header = {"file",
+                 "layer",
+                 "type",
+                 "n",
+                 "k",
+                 "m",
+                 "seed",
+                 "activations",
+                 "scale_mode",
+                 "error_f32",
+                 "error_bf16",
+                 "error_weights_alone",
+                 "bf16_error_f32",
+                 "saturated_weights",
+                 "saturated_activations"};
   const auto number = [](double value) { return fmt::format("{}", value); };
   for (const LayerAccuracy& layer : run.layers) {
     for (const SpreadError& error : layer.errors) {
@@ -90,7 +103,7 @@ std::string csv_report(const AccuracyRun& run) {
 StripPlot accuracy_plot(const AccuracyRun& run) {
   StripPlot plot{"Relative error of the product, MX-FP8 against f32", "relative error, %", {}};
   for (std::size_t spread = 0; spread < std::size(activation_spreads); ++spread) {
-    const std::string group = fmt::format("{} activations", to_string(activation_spreads[spread]));
+    const std::string group = fmt::format("activations: {}", to_string(activation_spreads[spread]));
     const auto add = [&](std::string series, auto value_of) {
       Strip strip{group, std::move(series), {}};
       for (const LayerAccuracy& layer : run.layers) {
@@ -99,7 +112,6 @@ StripPlot accuracy_plot(const AccuracyRun& run) {
       }
       plot.strips.push_back(std::move(strip));
     };
-    add("bf16", [](const SpreadError& error) { return error.bf16; });
     for (std::size_t i = 0; i < std::size(scale_modes); ++i) {
       add(std::string(to_string(scale_modes[i])), [&](const SpreadError& error) { return error.modes[i].against_f32; });
     }
@@ -111,15 +123,15 @@ std::string accuracy_report(const AccuracyRun& run, ReportFormat format) {
   if (format == ReportFormat::csv) return csv_report(run);
   ReportPage page(format);
   page.heading("Accuracy of products in MX-FP8");
-  page.lines({"weights of " + run.file,
-              fmt::format("{} layer{}, {} skipped; {} rows of activations, seed {}", run.layers.size(),
-                          run.layers.size() == 1 ? "" : "s", run.skipped.size(), run.m, run.seed),
-              "relative Frobenius norms of whole products; every product is computed in f64, so that only the formats "
-              "of the operands differ",
-              "activations: gaussian N(0, 1); heavy-tailed: Student's t, 4 degrees of freedom; outlier channels: N(0, 1) "
-              "with one channel in 128 at 50 times the size"});
-  page.picture(strip_svg(accuracy_plot(run), "accuracy"),
-               "A mark for each layer; the tables below hold the numbers.");
+  page.lines(
+      {"weights of " + run.file,
+       fmt::format("{} layer{}, {} skipped; {} rows of activations, seed {}", run.layers.size(),
+                   run.layers.size() == 1 ? "" : "s", run.skipped.size(), run.m, run.seed),
+       "relative Frobenius norms of whole products; every product is computed in f64, so that only the formats "
+       "of the operands differ",
+       "activations: gaussian N(0, 1); heavy-tailed: Student's t, 4 degrees of freedom; outlier channels: N(0, 1) "
+       "with one channel in 128 at 50 times the size"});
+  page.picture(strip_svg(accuracy_plot(run), "accuracy"), "A mark for each layer; the tables below hold the numbers.");
   page.table("Error against f32 operands, %: bf16 operands, and both operands in MX-FP8 by scale mode",
              error_grid(run, true, [](const ModeError& mode) { return mode.against_f32; }));
   page.table("Error against bf16 operands, %: both operands in MX-FP8 by scale mode",

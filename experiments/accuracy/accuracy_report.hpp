@@ -35,8 +35,7 @@ struct AccuracyRun {
   std::vector<SkippedLayer> skipped;
 };
 
-/// Errors against f32 as a picture: a group for each kind of activations, a strip for bf16 and each scale mode, a mark a
-/// layer.
+/// Errors against f32 as a picture: a group for each kind of activations, a strip for each scale mode, a mark a layer.
 [[nodiscard]] StripPlot accuracy_plot(const AccuracyRun& run);
 
 /// Tables with a row for each layer and kind of activations, the scale modes side by side: errors against f32, against

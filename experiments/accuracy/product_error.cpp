@@ -26,9 +26,9 @@ struct Formats {
 
 Expected<Formats> formats_of(std::span<const float> x, Index rows, Index cols) {
   Formats formats;
-  formats.f32 = Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(x.data(), rows,
-                                                                                                       cols)
-                    .cast<double>();
+  formats.f32 =
+      Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(x.data(), rows, cols)
+          .cast<double>();
   formats.bf16 = formats.f32.unaryExpr(
       [](double value) { return static_cast<double>(BF16::round(static_cast<float>(value)).value()); });
   for (std::size_t i = 0; i < mode_count; ++i) {
@@ -75,9 +75,10 @@ void add_rows(Sums& sums, const Formats& b, const Formats& a) {
 Expected<std::vector<SpreadError>> product_errors(std::span<const float> weights, Index n, Index k, Index m,
                                                   std::uint64_t seed) {
   if (n < 1 || k < 1 || k % MxBlock::k != 0 || m < 1 || static_cast<Index>(weights.size()) != n * k) {
-    return fail(ErrorCode::invalid_layout,
-                "product_errors: {} weights as [{}, {}] with {} activation rows; wanted n * k of them, k a multiple of {}",
-                weights.size(), n, k, m, MxBlock::k);
+    return fail(
+        ErrorCode::invalid_layout,
+        "product_errors: {} weights as [{}, {}] with {} activation rows; wanted n * k of them, k a multiple of {}",
+        weights.size(), n, k, m, MxBlock::k);
   }
   if (!std::all_of(weights.begin(), weights.end(), [](float x) { return std::isfinite(x); })) {
     return fail(ErrorCode::unsupported, "a weight is NaN or infinite, so a product has no relative error");
@@ -93,8 +94,8 @@ Expected<std::vector<SpreadError>> product_errors(std::span<const float> weights
   constexpr Index rows_at_once = 64;  // six copies of a whole layer in f64 would be many times the model
   for (Index row = 0; row < n; row += rows_at_once) {
     const Index rows = std::min(rows_at_once, n - row);
-    const auto b = formats_of(weights.subspan(static_cast<std::size_t>(row * k), static_cast<std::size_t>(rows * k)),
-                              rows, k);
+    const auto b =
+        formats_of(weights.subspan(static_cast<std::size_t>(row * k), static_cast<std::size_t>(rows * k)), rows, k);
     if (!b) return tl::unexpected(b.error());
     for (std::size_t i = 0; i < mode_count; ++i) saturated_weights[i] += b->saturated[i];
     for (std::size_t i = 0; i < sums.size(); ++i) add_rows(sums[i], *b, activations[i]);

@@ -15,9 +15,9 @@ namespace millet {
 /// What one scale mode does to a product. Errors are relative Frobenius norms of the whole product C = A * B^T, all
 /// products computed in f64, so that nothing but the operands' formats differs.
 struct ModeError {
-  double against_f32 = 0;   ///< MX times MX, over the product of the f32 operands
-  double against_bf16 = 0;  ///< the same over the product of the operands rounded to bf16
-  double weights_alone = 0; ///< f32 activations times MX weights, over the product of the f32 operands
+  double against_f32 = 0;    ///< MX times MX, over the product of the f32 operands
+  double against_bf16 = 0;   ///< the same over the product of the operands rounded to bf16
+  double weights_alone = 0;  ///< f32 activations times MX weights, over the product of the f32 operands
   Index saturated_weights = 0;
   Index saturated_activations = 0;  ///< elements beyond the range of their scale
 };
@@ -25,7 +25,7 @@ struct ModeError {
 /// One layer under one kind of activations.
 struct SpreadError {
   ActivationSpread spread{};
-  double bf16 = 0;                                     ///< of the bf16 product, over that of the f32 operands
+  double bf16 = 0;                                      ///< of the bf16 product, over that of the f32 operands
   std::array<ModeError, std::size(scale_modes)> modes;  ///< as in scale_modes
 };
 

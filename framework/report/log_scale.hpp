@@ -24,14 +24,15 @@ struct LogScale {
   [[nodiscard]] bool holds(double value) const noexcept { return value >= low && value <= high; }
 };
 
-/// Where an axis is labelled: the powers of ten on it, with 2 and 5 times them where it spans few.
+/// Where an axis is labelled: the powers of ten on it, with 2 and 5 times them, or every digit, where it spans few.
 [[nodiscard]] inline std::vector<double> ticks(const LogScale& scale) {
-  const bool fine = std::log10(scale.high / scale.low) < 2.5;
+  const double decades = std::log10(scale.high / scale.low);
   std::vector<double> values;
   for (int power = static_cast<int>(std::floor(std::log10(scale.low))); std::pow(10.0, power) <= scale.high; ++power) {
-    for (const double digit : {1.0, 2.0, 5.0}) {
+    for (int digit = 1; digit <= 9; ++digit) {
       const double value = digit * std::pow(10.0, power);
-      if ((fine || digit == 1.0) && scale.holds(value)) values.push_back(value);
+      const bool wanted = digit == 1 || decades < 0.7 || (decades < 2.5 && (digit == 2 || digit == 5));
+      if (wanted && scale.holds(value)) values.push_back(value);
     }
   }
   return values;

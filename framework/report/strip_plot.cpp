@@ -63,7 +63,8 @@ std::string strip_svg(const StripPlot& plot, const std::string& id) {
                       0.5 * (top + bottom), escape_markup(plot.axis));
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const double x = left + group_width * static_cast<double>(i);
-    if (i > 0) body += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>", x, top, bottom);
+    if (i > 0)
+      body += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>", x, top, bottom);
     body += picture_text(x + 0.5 * group_width, bottom + 22, groups[i], "middle", "");
   }
   std::string marks;
@@ -91,15 +92,16 @@ std::string strip_svg(const StripPlot& plot, const std::string& id) {
   const double height = legend.bottom() + 12;
   return fmt::format(
              "<svg class=\"picture\" viewBox=\"0 0 {0:.0f} {1:.0f}\" role=\"img\" aria-labelledby=\"{2}-title "
-             "{2}-desc\"><title id=\"{2}-title\">{3}</title><desc id=\"{2}-desc\">{4} values of {5} in {6} groups: {7}; "
+             "{2}-desc\"><title id=\"{2}-title\">{3}</title><desc id=\"{2}-desc\">{4} values of {5} in {6} groups: "
+             "{7}; "
              "the vertical axis is logarithmic. The tables hold every number.</desc>"
              "<rect class=\"paper\" width=\"{0:.0f}\" height=\"{1:.0f}\"/>"
              "<text x=\"{8}\" y=\"28\" font-size=\"17\" font-weight=\"600\">{9}</text>"
              "<rect class=\"frame\" x=\"{8}\" y=\"{10}\" width=\"{11}\" height=\"{12}\"/>",
              width, height, id, escape_markup(plot.title), count,
              escape_markup(fmt::format("{}", fmt::join(series, ", "))), groups.size(),
-             escape_markup(fmt::format("{}", fmt::join(groups, ", "))), left,
-             escape_markup(shortened(plot.title, 88)), top, right - left, bottom - top) +
+             escape_markup(fmt::format("{}", fmt::join(groups, ", "))), left, escape_markup(shortened(plot.title, 88)),
+             top, right - left, bottom - top) +
          body + "<g>" + marks + "</g>" + legend.svg() + "</svg>\n";
 }
 

@@ -185,6 +185,37 @@ TEST_F(WeightsRun, ReportPrintsTheTableAgain) {
   EXPECT_EQ(lines_of(csv.out), 1 + 3U) << csv.out;
 }
 
+TEST_F(WeightsRun, AccuracyHasEveryLayerKindOfActivationsAndScaleMode) {
+  const std::string model = small_model().string();
+  const Outcome outcome =
+      millet(fmt::format("accuracy --weights '{}' --svg '{}' --html '{}'", model, (folder_.path() / "a.svg").string(),
+                         (folder_.path() / "a.html").string()));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const std::string layer : {"layer.0.key.weight", "layer.0.query.weight"}) {
+    for (const std::string spread : {"gaussian", "heavy-tailed", "outlier channels"}) {
+      // layer, activations, n, k, bf16 and four modes
+      EXPECT_TRUE(std::regex_search(outcome.out, std::regex(layer + " +" + spread + R"( +16 +64( +\d[\d.e-]*){5}\n)")))
+          << outcome.out;
+    }
+  }
+  EXPECT_TRUE(std::regex_search(outcome.out, std::regex(R"(geomean +heavy-tailed +\d)"))) << outcome.out;
+  EXPECT_TRUE(std::regex_search(outcome.out, std::regex(R"(layer\.0\.value\.weight +it is in MX-FP8 already)")));
+  EXPECT_PRED_FORMAT2(IsSubstring, "2 layers, 2 skipped; 16 rows of activations, seed 1", outcome.out);
+  EXPECT_EQ(count(content_of(folder_.path() / "a.svg"), "<path class=\"mark"), 2 * 3 * 4U);
+  EXPECT_EQ(count(content_of(folder_.path() / "a.html"), "<path class=\"mark"), 2 * 3 * 4U);
+
+  const Outcome csv = millet(fmt::format("accuracy --weights '{}' --csv --tensor key", model));
+  EXPECT_EQ(lines_of(csv.out), 1 + 3 * 4U) << csv.out;
+  EXPECT_EQ(csv.out, millet(fmt::format("accuracy --weights '{}' --csv --tensor key", model)).out);
+  EXPECT_NE(csv.out, millet(fmt::format("accuracy --weights '{}' --csv --tensor key --seed 2", model)).out);
+
+  const Outcome pair = millet(fmt::format("accuracy --weights '{}' --tensor value", model));
+  EXPECT_EQ(pair.code, 2);
+  EXPECT_PRED_FORMAT2(IsSubstring, "in MX-FP8 already", pair.err);
+  EXPECT_EQ(millet(fmt::format("accuracy --weights '{}' --m 0", model)).code, 2);
+  EXPECT_EQ(millet(fmt::format("accuracy --weights '{}x'", model)).code, 1);
+}
+
 TEST_F(WeightsRun, BadInputIsOneLineAndACode) {
   const std::string model = small_model().string();
   const std::string bad_pair = folder_

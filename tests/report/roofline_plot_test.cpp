@@ -29,6 +29,7 @@ TEST(LogScale, MapsByHand) {
 
 TEST(LogScale, TicksAreRoundAndOnTheAxis) {
   EXPECT_THAT(ticks({0.9, 30, 0, 1}), ElementsAre(1, 2, 5, 10, 20));
+  EXPECT_THAT(ticks({3.5, 7.2, 0, 1}), ElementsAre(4, 5, 6, 7));
   EXPECT_THAT(ticks({0.5, 2000, 0, 1}), ElementsAre(1, 10, 100, 1000));
 }
 
