@@ -240,9 +240,11 @@ std::string roofline_svg(const RooflinePlot& plot, const std::string& id) {
     if (std::find(series.begin(), series.end(), mark.series) == series.end()) series.push_back(mark.series);
   }
   std::string marks;
+  std::string flagged;  // after the others, so that none hides them
   for (const RooflineMark& mark : plot.marks) {
     const auto index = static_cast<std::size_t>(std::find(series.begin(), series.end(), mark.series) - series.begin());
-    marks += picture_mark(axes.x(mark.intensity), axes.y(mark.flops_per_second), index, mark.flagged, mark.label);
+    (mark.flagged ? flagged : marks) +=
+        picture_mark(axes.x(mark.intensity), axes.y(mark.flops_per_second), index, mark.flagged, mark.label);
   }
   double height = 0;
   const std::string legend_rows = legend(plot, series, height);
@@ -258,7 +260,8 @@ std::string roofline_svg(const RooflinePlot& plot, const std::string& id) {
                      escape_markup(shortened(plot.title, 88)));
   svg += fmt::format("<rect class=\"frame\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>", left, top, right - left,
                      bottom - top);
-  svg += grid_lines(axes) + column_labels(plot, axes) + roof_lines(plot, axes) + "<g>" + marks + "</g>" + legend_rows;
+  svg += grid_lines(axes) + column_labels(plot, axes) + roof_lines(plot, axes) + "<g>" + marks + flagged + "</g>" +
+         legend_rows;
   return svg + "</svg>\n";
 }
 

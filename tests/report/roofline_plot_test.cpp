@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <regex>
 
@@ -124,6 +125,9 @@ TEST(RooflineSvg, EveryMarkIsInTheFrameAndNotAboveTheRoofThatItIsBelow) {
   }
   const auto plots = roofline_plots(records);
   ASSERT_EQ(plots.size(), 1U);
+  // The flagged ones are drawn last.
+  std::stable_partition(records.begin(), records.end(), [](const Record& r) { return !r.roof.above_roof; });
+  EXPECT_TRUE(records.back().roof.above_roof && !records.front().roof.above_roof);
   const std::string svg = roofline_svg(plots[0], "r");
   const auto marks = marks_of(svg);
   ASSERT_EQ(marks.size(), records.size());

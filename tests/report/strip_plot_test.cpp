@@ -33,7 +33,8 @@ TEST(StripSvg, EveryPositiveValueIsAMarkInTheFrameAtItsPlace) {
   ASSERT_EQ(at.size(), 4U) << svg;
   std::smatch frame;
   ASSERT_TRUE(std::regex_search(
-      svg, frame, std::regex(R"re(<rect class="frame" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)")re")));
+      svg, frame,
+      std::regex(R"re(<rect class="frame" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)")re")));
   for (const auto& [label, point] : at) {
     EXPECT_GT(point.first, std::stod(frame[1])) << label;
     EXPECT_LT(point.first, std::stod(frame[1]) + std::stod(frame[3])) << label;
@@ -46,7 +47,8 @@ TEST(StripSvg, EveryPositiveValueIsAMarkInTheFrameAtItsPlace) {
   EXPECT_LT(at["a"].first, at["d"].first) << "series side by side";
   EXPECT_LT(at["d"].first, at["e"].first) << "groups side by side";
   EXPECT_EQ(count_of(svg, "<line class=\"mean\""), 3U);
-  for (const std::string part : {"A &lt;title&gt;", ">one<", ">two<", ">floor<", ">ceil<", "4 values of floor, ceil in 2"}) {
+  for (const std::string part :
+       {"A &lt;title&gt;", ">one<", ">two<", ">floor<", ">ceil<", "4 values of floor, ceil in 2"}) {
     EXPECT_PRED_FORMAT2(IsSubstring, part, svg);
   }
 }
