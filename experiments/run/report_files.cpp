@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/report_files.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 
+#include "millet/report/html_report.hpp"
 #include "millet/report/roofline_table.hpp"
 #include "millet/report/speedup_table.hpp"
 #include "weights/weights_report.hpp"
@@ -38,7 +40,9 @@ Expected<void> write_report_files(const std::filesystem::path& folder, std::span
     if (auto done = write_text(folder / fmt::format("roofline{}", suffix), roofline_report(records, format)); !done)
       return done;
   }
-  return {};
+  const bool layers = std::any_of(records.begin(), records.end(), is_layer);
+  return write_text(folder / "report.html",
+                    html_report(records, layers ? weights_report(records, {}, ReportFormat::html) : ""));
 }
 
 Expected<void> write_weights_files(const std::filesystem::path& folder, std::span<const Record> records,

@@ -10,7 +10,7 @@
 
 namespace millet {
 
-/// Writes speedup.md, speedup.csv, roofline.md and roofline.csv into `folder`, which must exist.
+/// Writes speedup.md, speedup.csv, roofline.md, roofline.csv and report.html into `folder`, which must exist.
 /// Errors: io_error with the path and the system's reason.
 [[nodiscard]] Expected<void> write_report_files(const std::filesystem::path& folder, std::span<const Record> records);
 

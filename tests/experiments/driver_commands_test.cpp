@@ -94,6 +94,7 @@ TEST_F(Driver, ReportWritesOneHtmlFile) {
   const Outcome outcome = millet("report out/records.jsonl --html report.html");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const std::string html = content_of(folder_ / "report.html");
+  EXPECT_EQ(html, content_of(results() / "report.html")) << "which the run wrote too";
   EXPECT_TRUE(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
   EXPECT_PRED_FORMAT2(IsSubstring, "plain.gemm_loops", html);
   expect_refusal(millet("report out/records.jsonl --html no/such/folder.html"), 1, {"no/such/folder.html", "No such"});
