@@ -27,11 +27,13 @@ struct LogScale {
 /// Where an axis is labelled: the powers of ten on it, with 2 and 5 times them, or every digit, where it spans few.
 [[nodiscard]] inline std::vector<double> ticks(const LogScale& scale) {
   const double decades = std::log10(scale.high / scale.low);
+  const int step = 1 + static_cast<int>(decades / 12);  // labels would run into each other
   std::vector<double> values;
   for (int power = static_cast<int>(std::floor(std::log10(scale.low))); std::pow(10.0, power) <= scale.high; ++power) {
     for (int digit = 1; digit <= 9; ++digit) {
       const double value = digit * std::pow(10.0, power);
-      const bool wanted = digit == 1 || decades < 0.7 || (decades < 2.5 && (digit == 2 || digit == 5));
+      const bool wanted =
+          (digit == 1 && power % step == 0) || decades < 0.7 || (decades < 2.5 && (digit == 2 || digit == 5));
       if (wanted && scale.holds(value)) values.push_back(value);
     }
   }

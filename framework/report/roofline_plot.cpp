@@ -5,7 +5,6 @@
 #include <cmath>
 #include <map>
 #include <numbers>
-#include <optional>
 #include <tuple>
 
 #include "millet/measure/statistics.hpp"
@@ -114,7 +113,7 @@ std::string roof_lines(const RooflinePlot& plot, const Axes& axes) {
   svg += fmt::format("<path class=\"roof\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>",
                      std::max(left, axes.x(plot.flops_per_second / fastest)), peak_y, right, peak_y);
   svg += picture_text(right - 10, peak_y - 9, with_prefix(plot.flops_per_second) + "FLOP/s", "end", "");
-  // The memory roof's rate stands on its line, a third of the way up.
+  // The memory roof's rate stands on its line, left of the middle.
   const double rate = plot.memory.bytes_per_second;
   const double end = std::min(axes.x.high, plot.flops_per_second / rate);
   const double intensity = axes.x.low * std::pow(end / axes.x.low, 0.4);
@@ -151,7 +150,16 @@ auto machine_key(const Record& r) {
   return std::tie(r.env.device, r.env.architecture, r.run.host_hash, r.subject.threads, r.subject.protocol);
 }
 
+// Records come from files: a rate that no machine has would make the axes endless.
+bool is_drawable(double value) { return value >= 1e-9 && value <= 1e24; }
+
+bool has_roofs(double bytes_per_second, double flops_per_second) {
+  return is_drawable(bytes_per_second) && is_drawable(flops_per_second) &&
+         is_drawable(flops_per_second / bytes_per_second);
+}
+
 void raise_level(RooflinePlot& plot, Index footprint_bytes, double bytes_per_second) {
+  if (!is_drawable(bytes_per_second)) return;
   const std::string name = fmt::format("read, {}", bytes_text(footprint_bytes));
   const auto known =
       std::find_if(plot.levels.begin(), plot.levels.end(), [&](const MemoryRoof& level) { return level.name == name; });
@@ -169,8 +177,8 @@ void raise_roofs(RooflinePlot& plot, const RecordRoof& roof) {
 }
 
 bool has_mark(const Record& r) {
-  return r.timed() && r.roof.read_bytes_per_second > 0 && r.roof.fma_flops_per_second > 0 && r.work.bytes > 0 &&
-         r.work.flops > 0;
+  return r.timed() && has_roofs(r.roof.read_bytes_per_second, r.roof.fma_flops_per_second) &&
+         is_drawable(r.work.flops / r.work.bytes) && is_drawable(r.work.flops / (r.result.median_ns * 1e-9));
 }
 
 RooflineMark mark_of(const Record& r) {
@@ -233,7 +241,7 @@ RooflinePlot roofline_plot(std::string title, const Ceilings& ceilings, std::spa
 }
 
 std::string roofline_svg(const RooflinePlot& plot, const std::string& id) {
-  if (plot.memory.bytes_per_second <= 0 || plot.flops_per_second <= 0) return "";
+  if (!has_roofs(plot.memory.bytes_per_second, plot.flops_per_second)) return "";
   const Axes axes = axes_of(plot);
   std::vector<std::string> series;
   for (const RooflineMark& mark : plot.marks) {

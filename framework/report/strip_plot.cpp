@@ -18,6 +18,8 @@ constexpr double right = width - 20;
 constexpr double top = 52;
 constexpr double bottom = 420;
 
+bool is_drawable(double value) { return value > 0 && value <= 1e30; }
+
 // The different texts that `text_of` gives, in order of appearance.
 template <class TextOf>
 std::vector<std::string> distinct(const std::vector<Strip>& strips, TextOf text_of) {
@@ -42,7 +44,7 @@ std::string strip_svg(const StripPlot& plot, const std::string& id) {
   std::size_t count = 0;
   for (const Strip& strip : plot.strips) {
     for (const StripValue& value : strip.values) {
-      if (value.value <= 0) continue;
+      if (!is_drawable(value.value)) continue;
       least = count == 0 ? value.value : std::min(least, value.value);
       most = std::max(most, value.value);
       ++count;
@@ -75,7 +77,7 @@ std::string strip_svg(const StripPlot& plot, const std::string& id) {
     std::vector<double> values;
     for (std::size_t i = 0; i < strip.values.size(); ++i) {
       const StripValue& value = strip.values[i];
-      if (value.value <= 0) continue;
+      if (!is_drawable(value.value)) continue;
       values.push_back(value.value);
       // Beside each other in turn, so that equal values do not hide each other.
       const double aside = strip_width * 0.11 * (static_cast<double>(i % 5) - 2);

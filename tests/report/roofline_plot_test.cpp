@@ -149,6 +149,31 @@ TEST(RooflineSvg, EveryMarkIsInTheFrameAndNotAboveTheRoofThatItIsBelow) {
   }
 }
 
+TEST(RooflinePlots, NumbersThatNoMachineHasAreNotDrawn) {
+  std::vector<Record> records;
+  for (const auto& [bytes, flops, ns] : {std::tuple{1e-10, 1e308, 1e5}, std::tuple{1e6, 2e6, 1e-300},
+                                         std::tuple{1e300, 1e-300, 1e5}, std::tuple{0.0, 2e6, 1e5}}) {
+    Record r = dense_record("qkv", 6144, 2304, 1, 200);
+    r.work = {bytes, flops, 0};
+    r.result.median_ns = ns;
+    records.push_back(r);
+  }
+  records.push_back(dense_record("qkv", 6144, 2304, 2, 200));
+  records.back().roof.read_bytes_per_second = 1e-300;
+  records.push_back(dense_record("qkv", 6144, 2304, 4, 200));
+  records.back().roof.read_by_level = {{32768, 1e300}};
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    records[i].subject.seed = i;
+    renew_ids(records[i]);
+  }
+  const auto plots = roofline_plots(records);
+  ASSERT_EQ(plots.size(), 1U);
+  EXPECT_EQ(plots[0].marks.size(), 1U);
+  EXPECT_TRUE(plots[0].levels.empty());
+  EXPECT_EQ(markup_fault(roofline_svg(plots[0], "x")), "");
+  EXPECT_LE(ticks({1e-9, 1e24, 0, 1}).size(), 13U);
+}
+
 TEST(RooflineSvg, RoofsAloneAreAPictureAndNoRoofsAreNone) {
   const RooflinePlot bare = roofline_plot("Bare", {20e9, 80e9, {{32768, 100e9}}, 1, "loops"}, {});
   const std::string svg = roofline_svg(bare, "b");

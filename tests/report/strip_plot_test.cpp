@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <regex>
 #include <set>
@@ -18,7 +19,7 @@ using testing::IsSubstring;
 TEST(StripSvg, EveryPositiveValueIsAMarkInTheFrameAtItsPlace) {
   const StripPlot plot{"A <title>",
                        "error, %",
-                       {{"one", "floor", {{1, "a"}, {10, "b & c"}, {0, "nowhere"}}},
+                       {{"one", "floor", {{1, "a"}, {10, "b & c"}, {0, "nowhere"}, {NAN, "no"}, {INFINITY, "no"}}},
                         {"one", "ceil", {{1, "d"}}},
                         {"two", "floor", {{10, "e"}}},
                         {"two", "ceil", {}}}};
