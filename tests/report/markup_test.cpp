@@ -25,6 +25,7 @@ TEST(EscapeMarkup, WhatIsNoTextBecomesAReplacementCharacter) {
   }
   EXPECT_EQ(escape_markup(std::string_view("\0", 1)), bad);
   EXPECT_EQ(escape_markup("\xED\xA0\x80"), bad + bad + bad) << "a surrogate";
+  EXPECT_EQ(escape_markup("\xE0\x80\xBC"), bad + bad + bad) << "'<' in three bytes";
   EXPECT_EQ(escape_markup("\xF4\x90\x80\x80"), bad + bad + bad + bad) << "beyond U+10FFFF";
   // A lead byte must not swallow the markup that follows.
   EXPECT_EQ(escape_markup("\xE2<b>"), bad + "&lt;b&gt;");
