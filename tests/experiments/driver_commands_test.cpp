@@ -211,8 +211,9 @@ TEST_F(Driver, DoctorDescribesTheMachine) {
 }
 
 TEST_F(Driver, HelpNamesTheExitCodes) {
-  for (const std::string command : {"--help", "run --help", "list --help", "verify --help", "tune --help", "report --help",
-                                    "compare --help", "roofline --help", "accuracy --help", "doctor --help"}) {
+  for (const std::string command :
+       {"--help", "run --help", "list --help", "verify --help", "tune --help", "report --help", "compare --help",
+        "roofline --help", "accuracy --help", "doctor --help"}) {
     const Outcome outcome = millet(command);
     EXPECT_EQ(outcome.code, 0);
     EXPECT_PRED_FORMAT2(IsSubstring, "5 requested backend unavailable", outcome.out);
