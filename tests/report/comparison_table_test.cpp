@@ -52,6 +52,25 @@ TEST(CompareRuns, TheLastTimedRecordOfACaseCounts) {
   EXPECT_EQ(comparison.compared[0].before, &before[1]);
 }
 
+TEST(CompareRuns, OneCaseOnTwoDevicesIsTwoCases) {
+  std::vector<Record> both{sampled(1, 100, 1), sampled(1, 50, 2)};
+  both[1].env.device = "Other CPU";
+  const RunComparison comparison = compare_runs(both, both, {});
+  ASSERT_EQ(comparison.compared.size(), 2U);
+  EXPECT_EQ(comparison.compared[0].after, &both[0]);
+  EXPECT_EQ(comparison.compared[1].after, &both[1]);
+}
+
+TEST(CompareRuns, TheNearestRecordOfTheProblemSaysWhatDiffers) {
+  const std::vector<Record> before{sampled(1, 100, 1)};
+  std::vector<Record> after{sampled(1, 100, 2), sampled(1, 100, 3), sampled(1, 100, 4)};
+  for (Record& r : after) r.subject.policy = "rows8";
+  after[0].subject.protocol = after[2].subject.protocol = "hot+eager";
+  for (Record& r : after) renew_ids(r);
+  EXPECT_EQ(compare_runs(before, after, {}).unmatched.front().reason,
+            "the other run has it with policy 'rows4' here, 'rows8' there");
+}
+
 TEST(CompareRuns, WhatDoesNotMatchIsListedWithTheDifference) {
   std::vector<Record> before{sampled(1, 100, 1), sampled(2, 100, 1), sampled(4, 100, 1), sampled(8, 100, 1),
                              sampled(16, 100, 1)};
