@@ -10,6 +10,7 @@
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale.hpp"
 #include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/tiles/arguments.hpp"
 #include "millet/backends/gfx950/tiles/hip_module.hpp"
 
@@ -263,7 +264,9 @@ constexpr std::array gemm_kernels{
     describe<GemmMfmaScale<StripWeights, HipTarget>>(), describe<GemmMfmaScale<RowMajorWeights, HipTarget>>(),
     describe<GemvPackedFma<StripWeights, HipTarget>>(), describe<GemvPackedFma<RowMajorWeights, HipTarget>>()};
 constexpr std::array grouped_kernels{describe<GroupedGemmMfmaScale<StripWeights, HipTarget>>(),
-                                     describe<GroupedGemmMfmaScale<RowMajorWeights, HipTarget>>()};
+                                     describe<GroupedGemmMfmaScale<RowMajorWeights, HipTarget>>(),
+                                     describe<GroupedGemvPackedFma<StripWeights, HipTarget>>(),
+                                     describe<GroupedGemvPackedFma<RowMajorWeights, HipTarget>>()};
 
 }  // namespace
 

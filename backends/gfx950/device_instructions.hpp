@@ -21,6 +21,11 @@ MILLET_GPU std::uint32_t group_id_y() { return __builtin_amdgcn_workgroup_id_y()
 MILLET_GPU std::uint32_t uniform(std::uint32_t x) { return __builtin_amdgcn_readfirstlane(x); }
 MILLET_GPU std::uint64_t ballot(bool x) { return __builtin_amdgcn_ballot_w64(x); }
 
+/// Lane `lane`'s x in a scalar register; `lane` must be the same for all lanes.
+MILLET_GPU std::uint32_t read_lane(std::uint32_t x, int lane) {
+  return static_cast<std::uint32_t>(__builtin_amdgcn_readlane(static_cast<int>(x), lane));
+}
+
 /// Memory that loads reach by a 32-bit byte offset; what starts at or reaches beyond its end reads as zero, dword by
 /// dword.
 struct Buffer {

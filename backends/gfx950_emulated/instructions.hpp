@@ -35,6 +35,13 @@ MILLET_GPU std::uint64_t ballot(bool x, gfx950_emulated::Site site = gfx950_emul
   return gfx950_emulated::wave_ballot(x, site);
 }
 
+/// Lane `lane`'s x; a fault where lanes name different ones.
+MILLET_GPU std::uint32_t read_lane(std::uint32_t x, int lane,
+                                   gfx950_emulated::Site site = gfx950_emulated::Site::current()) {
+  const auto same = static_cast<int>(gfx950_emulated::wave_uniform(static_cast<std::uint32_t>(lane), site));
+  return gfx950_emulated::wave_shuffle(x, same, site);
+}
+
 /// Memory that loads reach by a 32-bit byte offset; what starts at or reaches beyond its end reads as zero, dword by
 /// dword. The part within must lie in one registered allocation when it is touched.
 struct Buffer {

@@ -7,6 +7,7 @@
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale_body.hpp"
 #include "millet/backends/gfx950/kernels/gemv_packed_fma_body.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale_body.hpp"
+#include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma_body.hpp"
 #include "millet/backends/gfx950/tiles/ceilings_body.hpp"
 #include "millet/backends/gfx950/tiles/instances.hpp"
 
@@ -35,11 +36,16 @@ struct Body {
          gfx950::gemv_packed_fma<tokens, waves, steps, row_major>(*static_cast<const gfx950::GemmArguments*>(x)); \
        }},
 #define MILLET_GEMV_BODIES(waves, steps) MILLET_GEMV_KERNELS_OF(MILLET_GEMV_BODY, waves, steps)
+#define MILLET_GROUPED_GEMV_BODY(waves, steps, row_major, symbol)                                                    \
+  Body{sizeof(gfx950::GroupedArguments), [](const void* x) {                                                         \
+         gfx950::grouped_gemv_packed_fma<waves, steps, row_major>(*static_cast<const gfx950::GroupedArguments*>(x)); \
+       }},
+#define MILLET_GROUPED_GEMV_BODIES(waves, steps) MILLET_GROUPED_GEMV_KERNELS_OF(MILLET_GROUPED_GEMV_BODY, waves, steps)
 
 // In the order of compiled_kernels().
 constexpr std::array bodies{
     MILLET_GEMM_SHAPES(MILLET_GEMM_BODIES) MILLET_GROUPED_SHAPES(MILLET_GROUPED_BODIES)
-        MILLET_GEMV_SHAPES(MILLET_GEMV_BODIES)
+        MILLET_GEMV_SHAPES(MILLET_GEMV_BODIES) MILLET_GROUPED_GEMV_SHAPES(MILLET_GROUPED_GEMV_BODIES)
             Body{sizeof(gfx950::ReadArguments),
                  [](const void* x) { gfx950::read_streaming(*static_cast<const gfx950::ReadArguments*>(x)); }},
     Body{sizeof(gfx950::PeakArguments),

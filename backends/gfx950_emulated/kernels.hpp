@@ -19,6 +19,8 @@ struct EmulatorTarget {
   static constexpr std::string_view grouped_gemm_row_major_id = "gfx950_emulated.grouped_gemm_mfma_scale_row_major";
   static constexpr std::string_view gemv_id = "gfx950_emulated.gemv_packed_fma";
   static constexpr std::string_view gemv_row_major_id = "gfx950_emulated.gemv_packed_fma_row_major";
+  static constexpr std::string_view grouped_gemv_id = "gfx950_emulated.grouped_gemv_packed_fma";
+  static constexpr std::string_view grouped_gemv_row_major_id = "gfx950_emulated.grouped_gemv_packed_fma_row_major";
 
   static Expected<void> launch(const gfx950::KernelLaunch& x, Stream) { return run_kernel(x, next_order()); }
 

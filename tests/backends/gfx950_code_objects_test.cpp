@@ -39,14 +39,14 @@ struct Promise {
   std::string symbol;
   std::string code_object;
   int steps;
-  std::vector<int> tiles;  ///< one copy of the inner loop for each
+  std::vector<int> tiles;  ///< of 16 tokens, or tokens on the vector units: one copy of the inner loop for each
   int waves;
   bool row_major;
   bool bf16;
   std::size_t argument_bytes;
 };
 
-std::vector<Promise> promises() {
+std::vector<Promise> mfma_promises() {
   std::vector<Promise> all;
 #define MILLET_PROMISE(tiles, waves, steps, row_major, bf16, symbol) \
   all.push_back({#symbol, "gemm_mfma_scale", steps, {tiles}, waves, row_major, bf16, sizeof(GemmArguments)});
@@ -61,6 +61,31 @@ std::vector<Promise> promises() {
   MILLET_GROUPED_SHAPES(MILLET_PROMISES)
 #undef MILLET_PROMISE
 #undef MILLET_PROMISES
+  return all;
+}
+
+std::vector<Promise> packed_fma_promises() {
+  std::vector<Promise> all;
+#define MILLET_PROMISE(tokens, waves, steps, row_major, symbol) \
+  all.push_back({#symbol, "gemv_packed_fma", steps, {tokens}, waves, row_major, false, sizeof(GemmArguments)});
+#define MILLET_PROMISES(waves, steps) MILLET_GEMV_KERNELS_OF(MILLET_PROMISE, waves, steps)
+  MILLET_GEMV_SHAPES(MILLET_PROMISES)
+#undef MILLET_PROMISE
+#undef MILLET_PROMISES
+  // One or two tokens, each where k fits the waves and where it takes them several passes.
+#define MILLET_PROMISE(waves, steps, row_major, symbol) \
+  all.push_back(                                        \
+      {#symbol, "grouped_gemv_packed_fma", steps, {1, 2, 1, 2}, waves, row_major, false, sizeof(GroupedArguments)});
+#define MILLET_PROMISES(waves, steps) MILLET_GROUPED_GEMV_KERNELS_OF(MILLET_PROMISE, waves, steps)
+  MILLET_GROUPED_GEMV_SHAPES(MILLET_PROMISES)
+#undef MILLET_PROMISE
+#undef MILLET_PROMISES
+  return all;
+}
+
+std::vector<Promise> all_promises() {
+  std::vector<Promise> all = mfma_promises();
+  for (const Promise& promise : packed_fma_promises()) all.push_back(promise);
   return all;
 }
 
@@ -139,6 +164,9 @@ class CompiledCode : public testing::TestWithParam<Promise> {
   [[nodiscard]] const std::vector<std::string>& lines() const { return code().at(GetParam().symbol); }
 };
 
+class MfmaCode : public CompiledCode {};
+class PackedFmaCode : public CompiledCode {};
+
 TEST_P(CompiledCode, KeepsEverythingInRegisters) {
   EXPECT_EQ(facts().at("vgpr_spill_count"), 0);
   EXPECT_EQ(facts().at("sgpr_spill_count"), 0);
@@ -162,7 +190,7 @@ TEST_P(CompiledCode, TakesTheArgumentsThatTheHostPasses) {
   EXPECT_EQ(facts().at("wavefront_size"), 64);
 }
 
-TEST_P(CompiledCode, IssuesOneScaledMfmaForEachTileAndStep) {
+TEST_P(MfmaCode, IssuesOneScaledMfmaForEachTileAndStep) {
   const auto mfma = lines_with(lines(), "v_mfma");
   std::size_t expected = 0;
   for (const int tiles : GetParam().tiles) expected += 2 * static_cast<std::size_t>(tiles * GetParam().steps);
@@ -175,7 +203,7 @@ TEST_P(CompiledCode, IssuesOneScaledMfmaForEachTileAndStep) {
   }
 }
 
-TEST_P(CompiledCode, SelectsTheScaleByteOfEachStep) {
+TEST_P(MfmaCode, SelectsTheScaleByteOfEachStep) {
   std::vector<int> expected;
   for (int copy = 0; copy < 2; ++copy) {
     for (const int tiles : GetParam().tiles) {
@@ -196,6 +224,15 @@ TEST_P(CompiledCode, SelectsTheScaleByteOfEachStep) {
   std::sort(bytes.begin(), bytes.end());
   EXPECT_EQ(bytes, expected);
   EXPECT_THAT(token_bytes, Each(0));
+}
+
+TEST_P(PackedFmaCode, MultipliesPairsOfProducts) {
+  // A run of 16 products is one packed multiplication and seven packed multiply-adds; a step has two runs.
+  std::size_t runs = 0;
+  for (const int tokens : GetParam().tiles) runs += 2 * static_cast<std::size_t>(tokens * GetParam().steps);
+  EXPECT_EQ(lines_with(lines(), "v_pk_mul_f32").size(), runs);
+  EXPECT_EQ(lines_with(lines(), "v_pk_fma_f32").size(), 7 * runs);
+  EXPECT_THAT(lines_with(lines(), "v_mfma"), IsEmpty());
 }
 
 TEST_P(CompiledCode, ReadsWeightsSixteenBytesALaneAndPastTheCaches) {
@@ -223,7 +260,7 @@ TEST_P(CompiledCode, IssuesAllWeightLoadsOfAWaveBeforeItMultiplies) {
     if (weights == 0) continue;
     if (line.starts_with("s_waitcnt") && std::regex_search(line, match, count)) {
       waited = waited || std::stoi(match[1]) < outstanding;
-    } else if (line.starts_with("v_mfma")) {
+    } else if (line.starts_with("v_mfma") || line.starts_with("v_pk_mul_f32")) {
       EXPECT_EQ(weights % (2 * GetParam().steps), 0) << line;
       weights = 0;
       ++blocks;
@@ -237,8 +274,10 @@ TEST_P(CompiledCode, WritesBackNoCache) {
   EXPECT_THAT(lines_with(lines(), "buffer_inv"), IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Gfx950, CompiledCode, testing::ValuesIn(promises()),
-                         [](const auto& tested) { return tested.param.symbol; });
+const auto by_symbol = [](const auto& tested) { return tested.param.symbol; };
+INSTANTIATE_TEST_SUITE_P(Gfx950, CompiledCode, testing::ValuesIn(all_promises()), by_symbol);
+INSTANTIATE_TEST_SUITE_P(Gfx950, MfmaCode, testing::ValuesIn(mfma_promises()), by_symbol);
+INSTANTIATE_TEST_SUITE_P(Gfx950, PackedFmaCode, testing::ValuesIn(packed_fma_promises()), by_symbol);
 
 TEST(CodeObjects, HoldTheKernelsThatTheHostNamesAndNoOther) {
   std::vector<std::string> named;

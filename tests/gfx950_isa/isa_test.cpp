@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
@@ -10,6 +11,7 @@
 
 #include "conformance.hpp"
 #include "millet/backends/gfx950/tiles/launch.hpp"
+#include "millet/backends/gfx950_emulated/emulator.hpp"
 #include "millet/dispatch/kernel_instance.hpp"
 #include "millet/reference/error_bound.hpp"
 #include "operand_data.hpp"
@@ -111,6 +113,7 @@ TEST(Interpreter, CatchesValuesThatNothingDefined) {
               HasSubstr("not defined"));
   EXPECT_EQ(fault_of({"v_add_u32_e32 v1, v2, v0", "s_endpgm"}), "");
   EXPECT_THAT(fault_of({"v_readfirstlane_b32 s4, v1", "s_endpgm"}), HasSubstr("not defined"));
+  EXPECT_THAT(fault_of({"s_mov_b32 s5, 63", "v_readlane_b32 s4, v1, s5", "s_endpgm"}), HasSubstr("lane 63"));
   EXPECT_THAT(fault_of({"s_cbranch_scc0 1 -> 0x4", "s_endpgm"}), HasSubstr("SCC"));
 }
 
@@ -279,6 +282,107 @@ TEST_P(CodeObject, GroupedEqualsTheEmulatedSource) {
   check_grouped(3, 70, 3, 16, 96, 64, true, true, OutputType::f32, GetParam());
   check_grouped(16, 8, 2, 24, 576, 4, false, true, OutputType::f32, GetParam());
   check_grouped(4, 4, 2, 40, 3072, 16, true, true, OutputType::f32, GetParam());
+  check_grouped(2, 90, 2, 17, 32, 1, true, true, OutputType::f32,
+                GetParam());  // runs of more blocks than a wave has lanes
+}
+
+/// Zeroed memory whose pages take none until they are written, known to both machines.
+class SparseMemory {
+ public:
+  explicit SparseMemory(Index bytes)
+      : bytes_(bytes),
+        data_(mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {
+    if (data_ == MAP_FAILED) return;
+    register_memory(data_, bytes);
+    EXPECT_TRUE(gfx950_emulated::register_memory(data_, bytes));
+  }
+  SparseMemory(const SparseMemory&) = delete;
+  SparseMemory& operator=(const SparseMemory&) = delete;
+  ~SparseMemory() {
+    if (data_ == MAP_FAILED) return;
+    unregister_memory(data_);
+    EXPECT_TRUE(gfx950_emulated::unregister_memory(data_));
+    munmap(data_, static_cast<std::size_t>(bytes_));
+  }
+
+  [[nodiscard]] void* data() const { return data_ == MAP_FAILED ? nullptr : data_; }
+
+ private:
+  Index bytes_;
+  void* data_;
+};
+
+/// Rows that go to the first and to the last of so many experts that 32-bit offsets would not reach, in every kernel,
+/// equal those of a problem that has these two experts only.
+void check_far_experts(Index experts, Index n, Index k) {
+  conformance::Random random(static_cast<std::uint64_t>(experts));
+  HostActivations a = conformance::random_activations(ActivationFormat::mx, Data::gaussian, 2, k, random);
+  std::vector<MxMatrix<>> near;
+  for (int i = 0; i < 2; ++i) near.push_back(conformance::random_matrix(Data::gaussian, n, k, random));
+  const auto routing_to = [](std::int32_t last, Index count) {
+    return build_routing(std::vector<std::int32_t>{0, last, last}, count, 16);
+  };
+  const auto few = routing_to(1, 2);
+  const auto many = routing_to(static_cast<std::int32_t>(experts) - 1, experts);
+  ASSERT_TRUE(few && many);
+  GroupedProblem p{.experts = 2,
+                   .slots = 3,
+                   .n = n,
+                   .k = k,
+                   .a_div = 2,
+                   .block_m = 16,
+                   .padded_slots = static_cast<Index>(few->sorted_token_ids.size()),
+                   .output = OutputType::f32};
+  for (const Backend& machine : {backend(), gfx950_emulated::backend()}) {
+    for (const GroupedKernel& kernel : machine.grouped_kernels) {
+      SCOPED_TRACE(fmt::format("{} with {} experts", kernel.id, experts));
+      const auto wanted = run_on<GroupedProblem>(machine, kernel, {p, &a, &near, &*few, nullptr}, 0);
+      ASSERT_TRUE(wanted) << wanted.error().message;
+
+      const LayoutDescriptor& layout = *kernel.weight_layout;
+      const Index values = layout.value_count(n, k);
+      const Index scales = layout.scale_count(n, k);
+      const SparseMemory b_values(experts * values);
+      const SparseMemory b_scales(experts * scales);
+      if (b_values.data() == nullptr || b_scales.data() == nullptr) GTEST_SKIP() << "no address space for all experts";
+      for (const Index expert : {Index{0}, experts - 1}) {
+        layout.pack(near[expert == 0 ? 0 : 1].view(), static_cast<E4M3*>(b_values.data()) + expert * values,
+                    static_cast<E8M0*>(b_scales.data()) + expert * scales);
+      }
+      const auto upload = [&](const auto& from) {
+        const auto bytes = static_cast<Index>(from.size() * sizeof(from[0]));
+        auto to = machine.allocate(bytes);
+        EXPECT_TRUE(to && machine.copy_to_device(to->data(), from.data(), bytes, Stream{}));
+        return *std::move(to);
+      };
+      const DeviceBuffer a_values = upload(a.mx.values());
+      const DeviceBuffer a_scales = upload(a.mx.scales());
+      const DeviceBuffer ids = upload(many->sorted_token_ids);
+      const DeviceBuffer expert_ids = upload(many->expert_ids);
+      const DeviceBuffer used = upload(std::vector<std::int32_t>{many->num_tokens_post_padded});
+      std::vector<float> got(static_cast<std::size_t>(p.slots * n), 0.0F);
+      const DeviceBuffer c = upload(got);
+      GroupedOperandsRef x;
+      x.a = {ActivationFormat::mx, a_values.data(), static_cast<const E8M0*>(a_scales.data()), k, MxBlock::count(k)};
+      x.b = {&layout, static_cast<const E4M3*>(b_values.data()), static_cast<const E8M0*>(b_scales.data()),
+             experts * values, experts * scales};
+      x.routing = {static_cast<const std::int32_t*>(ids.data()), static_cast<const std::int32_t*>(expert_ids.data()),
+                   static_cast<const std::int32_t*>(used.data()), nullptr};
+      x.c = {c.data(), n};
+      GroupedProblem all = p;
+      all.experts = experts;
+      const auto done = kernel.run(all, x, 0, {}, Stream{});
+      ASSERT_TRUE(done) << done.error().message;
+      ASSERT_TRUE(machine.copy_to_host(got.data(), c.data(), c.bytes(), Stream{}));
+      EXPECT_EQ(std::memcmp(got.data(), wanted->data(), got.size() * sizeof(float)), 0);
+    }
+  }
+}
+
+TEST(CodeObjects, ReachExpertsBeyond32BitOffsets) {
+  check_far_experts(256, 1536, 6144);   // 2.4 GB, beyond what a signed offset reaches
+  check_far_experts(1024, 1536, 6144);  // 9.7 GB, beyond an unsigned one
 }
 
 // In one test, so that it does not depend on which others ran.
@@ -295,8 +399,8 @@ TEST(CodeObjects, EveryKernelRuns) {
 }
 
 TEST(CodeObjects, NeitherSpillNorUseScratch) {
-  for (const auto code_object : {gfx950::CodeObject::gemm_mfma_scale, gfx950::CodeObject::grouped_gemm_mfma_scale}) {
-    const auto& code = program(code_object);
+  for (std::size_t i = 0; i < std::size(gfx950::code_object_names); ++i) {
+    const auto& code = program(static_cast<gfx950::CodeObject>(i));
     ASSERT_TRUE(code) << code.error().message;
     for (const Kernel& kernel : code->kernels()) {
       EXPECT_EQ(kernel.spills, 0) << kernel.symbol;

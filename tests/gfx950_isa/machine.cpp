@@ -727,7 +727,7 @@ void Machine::wait(const Instruction& x) {
   if (x.vmcnt >= 0) {
     auto& queue = wave.vector_memory;
     const auto keep = static_cast<std::size_t>(x.vmcnt);
-    if (!wave.waited && queue.size() > keep &&
+    if (!wave.waited && wave.in_flight > 0 && queue.size() > keep &&
         std::any_of(queue.begin(), queue.end() - static_cast<std::ptrdiff_t>(keep),
                     [](const auto& e) { return e.load; })) {
       wave.waited = true;
@@ -1160,6 +1160,13 @@ bool Machine::execute_vector(const Instruction& x) {
     case v_readfirstlane_b32: {
       const U* a = source(x, 1);
       const int lane = executing == 0 ? 0 : std::countr_zero(executing);
+      require_defined(LaneMask{1} << lane, "the operand");
+      set(x, a[lane]);
+      break;
+    }
+    case v_readlane_b32: {  // whatever exec says
+      const U* a = source(x, 1);
+      const U lane = scalar(x, 2) % wave_lanes;
       require_defined(LaneMask{1} << lane, "the operand");
       set(x, a[lane]);
       break;

@@ -34,7 +34,7 @@ struct Counts {
   int scalar_rounds = 0;              ///< the same of scalar loads
   std::uint64_t bytes_streamed = 0;   ///< by loads with nt, as far as they lie in range
   std::uint64_t streaming_waves = 0;  ///< waves that have loads with nt
-  /// Bytes of loads with nt that are outstanding at a wave's first wait for a vector load; of all waves.
+  /// Bytes of loads with nt that are outstanding when a wave with any first waits for a vector load; of all waves.
   std::uint64_t in_flight_at_first_wait = 0;
   std::uint64_t most_in_flight = 0;  ///< of one wave at any time
   /// Instructions of a wave before its first load with nt, of all waves that have one.

@@ -48,7 +48,7 @@ namespace millet::gfx950_isa {
   X(v_pk_mul_f32) X(v_pk_fma_f32) X(v_cmp_eq_u32) X(v_cmp_ne_u32) X(v_cmp_lt_u32) X(v_cmp_le_u32)                  \
   X(v_cmp_gt_u32) X(v_cmp_ge_u32) X(v_cmp_eq_i32) X(v_cmp_ne_i32) X(v_cmp_lt_i32) X(v_cmp_le_i32)                  \
   X(v_cmp_gt_i32) X(v_cmp_ge_i32) X(v_cmp_eq_u64) X(v_cmp_ne_u64) X(v_cmp_lt_u64) X(v_cmp_le_u64)                  \
-  X(v_cmp_gt_u64) X(v_cmp_ge_u64)
+  X(v_cmp_gt_u64) X(v_cmp_ge_u64) X(v_readlane_b32)
 #define MILLET_GFX950_VECTOR_LOADS(X)                                                                              \
   X(buffer_load_ubyte) X(buffer_load_ushort) X(buffer_load_dword) X(buffer_load_dwordx2) X(buffer_load_dwordx3)    \
   X(buffer_load_dwordx4) X(global_load_ubyte) X(global_load_ushort) X(global_load_dword) X(global_load_dwordx2)    \

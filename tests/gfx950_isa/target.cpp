@@ -9,6 +9,7 @@
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale.hpp"
 #include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma.hpp"
 
 namespace millet::gfx950_isa {
 
@@ -67,11 +68,14 @@ using GroupedGemm = gfx950::GroupedGemmMfmaScale<Layout, InterpreterTarget>;
 
 template <class Layout>
 using Gemv = gfx950::GemvPackedFma<Layout, InterpreterTarget>;
+template <class Layout>
+using GroupedGemv = gfx950::GroupedGemvPackedFma<Layout, InterpreterTarget>;
 
 constexpr std::array gemm_kernels{describe<Gemm<gfx950::StripWeights>>(), describe<Gemm<RowMajorWeights>>(),
                                   describe<Gemv<gfx950::StripWeights>>(), describe<Gemv<RowMajorWeights>>()};
-constexpr std::array grouped_kernels{describe<GroupedGemm<gfx950::StripWeights>>(),
-                                     describe<GroupedGemm<RowMajorWeights>>()};
+constexpr std::array grouped_kernels{
+    describe<GroupedGemm<gfx950::StripWeights>>(), describe<GroupedGemm<RowMajorWeights>>(),
+    describe<GroupedGemv<gfx950::StripWeights>>(), describe<GroupedGemv<RowMajorWeights>>()};
 
 }  // namespace
 

@@ -27,6 +27,8 @@ struct InterpreterTarget {
   static constexpr std::string_view grouped_gemm_row_major_id = "gfx950_isa.grouped_gemm_mfma_scale_row_major";
   static constexpr std::string_view gemv_id = "gfx950_isa.gemv_packed_fma";
   static constexpr std::string_view gemv_row_major_id = "gfx950_isa.gemv_packed_fma_row_major";
+  static constexpr std::string_view grouped_gemv_id = "gfx950_isa.grouped_gemv_packed_fma";
+  static constexpr std::string_view grouped_gemv_row_major_id = "gfx950_isa.grouped_gemv_packed_fma_row_major";
 
   static Expected<void> launch(const gfx950::KernelLaunch& x, Stream) {
     static std::uint64_t seed = 0;

@@ -52,7 +52,8 @@ struct GemvPackedFma {
     const double busy = std::min(1.0, steps / (policy.k_waves * policy.steps));
     const auto strips = static_cast<double>(tiles_to_cover(p.n, mfma_rows));
     const auto units = static_cast<double>(std::max<Index>(device.compute_units, 1));
-    const double instructions = strips * steps * chunks * (instructions_a_step + tokens * instructions_a_token);
+    const double instructions =
+        strips * steps * chunks * (gemv_instructions_a_step + tokens * gemv_instructions_a_token);
     return Machine::launch_seconds + Machine::reduction_seconds +
            strips * activation_bytes(p.activation, p.m, p.k) / Machine::cache_bytes_per_second +
            streaming_seconds(static_cast<double>(groups(p, policy)), policy.waves,
@@ -82,13 +83,7 @@ struct GemvPackedFma {
 
   /// Index into compiled_kernels().
   static constexpr int compiled_kernel(const Problem& p, const Policy& policy) noexcept {
-    int at = 0;
-#define MILLET_COUNT_GEMM(waves_, steps_) at += 2 * MILLET_GEMM_KERNELS_A_LAYOUT;
-#define MILLET_COUNT_GROUPED(waves_, steps_) at += 2 * MILLET_GROUPED_KERNELS_A_LAYOUT;
-    MILLET_GEMM_SHAPES(MILLET_COUNT_GEMM)
-    MILLET_GROUPED_SHAPES(MILLET_COUNT_GROUPED)
-#undef MILLET_COUNT_GROUPED
-#undef MILLET_COUNT_GEMM
+    int at = first_gemv;
     // As MILLET_GEMV_KERNELS_OF lists them.
     const int variant = (is_row_major<Layout> ? MILLET_GEMV_KERNELS_A_LAYOUT : 0) + tokens_at_once(p.m) / 2;
 #define MILLET_FIND(waves_, steps_)                                          \
@@ -100,9 +95,6 @@ struct GemvPackedFma {
   }
 
  private:
-  /// Vector instructions of a wave for one step: decoding the weights, and decoding and multiplying a token.
-  static constexpr double instructions_a_step = 20;
-  static constexpr double instructions_a_token = 42;
   static constexpr Index groups(const Problem& p, const Policy& policy) noexcept {
     return tiles_to_cover(tiles_to_cover(p.n, mfma_rows), policy.waves / policy.k_waves);
   }

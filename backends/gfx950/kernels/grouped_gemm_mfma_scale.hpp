@@ -33,10 +33,7 @@ struct GroupedGemmMfmaScale {
     return fmt::format("{} waves, {} to a strip, {} steps", policy.waves, policy.k_waves, policy.steps);
   }
   static constexpr Verdict supports(const Problem& p) noexcept {
-    if (const Verdict verdict = supports_extents(p.n, p.k); !verdict) return verdict;
-    if (p.blocks() > largest_grid_y) return {"more routing blocks than a grid has rows"};
-    if (activation_bytes(p.activation, p.a_rows(), p.k) > static_cast<double>(largest_activations))
-      return {"activations outside the envelope"};
+    if (const Verdict verdict = supports_routing(p); !verdict) return verdict;
     return envelope.contains(p);
   }
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
@@ -62,33 +59,16 @@ struct GroupedGemmMfmaScale {
 
   static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy& policy, Workspace,
                             Stream stream) {
-    auto tokens = tokens_arguments(id, x.a, p.a_rows(), p.k);
-    if (!tokens) return fail(std::move(tokens));
-    GroupedArguments arguments{};
-    arguments.b = weights_arguments(x.b, x.expert_value_stride, x.expert_scale_stride);
-    arguments.a = *tokens;
-    arguments.c = output_arguments(x.c, p.output);
-    arguments.experts = static_cast<std::int32_t>(p.experts);
-    arguments.slots = static_cast<std::int32_t>(p.slots);
-    arguments.a_div = static_cast<std::uint32_t>(p.a_div);
-    arguments.block_m = static_cast<std::int32_t>(p.block_m);
-    arguments.routing_blocks = static_cast<std::int32_t>(p.blocks());
-    arguments.sorted_token_ids = x.routing.sorted_token_ids;
-    arguments.expert_ids = x.routing.expert_ids;
-    arguments.num_tokens_post_padded = x.routing.num_tokens_post_padded;
-    arguments.slot_weights = p.weighted ? x.routing.slot_weights : nullptr;
-    arguments.k_waves_log2 = log2_of_power(policy.k_waves);
+    const auto arguments = grouped_arguments(id, p, x, log2_of_power(policy.k_waves));
+    if (!arguments) return fail(arguments.error().code, "{}", arguments.error().message);
     return Target::launch({compiled_kernel(p, policy), static_cast<std::uint32_t>(groups_x(p, policy)),
-                           static_cast<std::uint32_t>(p.blocks()), &arguments, sizeof(arguments)},
+                           static_cast<std::uint32_t>(p.blocks()), &*arguments, sizeof(*arguments)},
                           stream);
   }
 
   /// Index into compiled_kernels().
   static constexpr int compiled_kernel(const Problem& p, const Policy& policy) noexcept {
-    int at = 0;
-#define MILLET_COUNT(waves_, steps_) at += 2 * MILLET_GEMM_KERNELS_A_LAYOUT;
-    MILLET_GEMM_SHAPES(MILLET_COUNT)
-#undef MILLET_COUNT
+    int at = first_grouped_gemm;
     const int variant =
         (is_row_major<Layout> ? MILLET_GROUPED_KERNELS_A_LAYOUT : 0) + (p.activation == ActivationFormat::bf16 ? 1 : 0);
 #define MILLET_FIND(waves_, steps_)                                          \

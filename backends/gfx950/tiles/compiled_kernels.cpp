@@ -18,10 +18,15 @@ namespace {
 #define MILLET_GEMV_ENTRY(tokens, waves, steps, row_major, symbol) \
   CompiledKernel{#symbol, CodeObject::gemv_packed_fma, waves * 64},
 #define MILLET_GEMV_ENTRIES(waves, steps) MILLET_GEMV_KERNELS_OF(MILLET_GEMV_ENTRY, waves, steps)
+#define MILLET_GROUPED_GEMV_ENTRY(waves, steps, row_major, symbol) \
+  CompiledKernel{#symbol, CodeObject::grouped_gemv_packed_fma, waves * 64},
+#define MILLET_GROUPED_GEMV_ENTRIES(waves, steps) \
+  MILLET_GROUPED_GEMV_KERNELS_OF(MILLET_GROUPED_GEMV_ENTRY, waves, steps)
 
 constexpr std::array kernels{MILLET_GEMM_SHAPES(MILLET_GEMM_ENTRIES) MILLET_GROUPED_SHAPES(MILLET_GROUPED_ENTRIES)
                                  MILLET_GEMV_SHAPES(MILLET_GEMV_ENTRIES)
-                                     CompiledKernel{"read_streaming", CodeObject::ceilings, ceiling_threads},
+                                     MILLET_GROUPED_GEMV_SHAPES(MILLET_GROUPED_GEMV_ENTRIES)
+                                         CompiledKernel{"read_streaming", CodeObject::ceilings, ceiling_threads},
                              CompiledKernel{"mfma_peak", CodeObject::ceilings, ceiling_threads}};
 
 }  // namespace

@@ -11,6 +11,7 @@ extern "C" {
 extern const unsigned char millet_code_object_gemm_mfma_scale[];
 extern const unsigned char millet_code_object_grouped_gemm_mfma_scale[];
 extern const unsigned char millet_code_object_gemv_packed_fma[];
+extern const unsigned char millet_code_object_grouped_gemv_packed_fma[];
 extern const unsigned char millet_code_object_ceilings[];
 }
 
@@ -20,7 +21,8 @@ namespace {
 /// In the order of CodeObject. HIP reads the size from the ELF header.
 constexpr std::array code_objects{&millet_code_object_gemm_mfma_scale[0],
                                   &millet_code_object_grouped_gemm_mfma_scale[0],
-                                  &millet_code_object_gemv_packed_fma[0], &millet_code_object_ceilings[0]};
+                                  &millet_code_object_gemv_packed_fma[0],
+                                  &millet_code_object_grouped_gemv_packed_fma[0], &millet_code_object_ceilings[0]};
 static_assert(code_objects.size() == std::size(code_object_names));
 
 /// Devices by their number in this process.

@@ -30,6 +30,8 @@ struct HipTarget {
   static constexpr std::string_view grouped_gemm_row_major_id = "gfx950.grouped_gemm_mfma_scale_row_major";
   static constexpr std::string_view gemv_id = "gfx950.gemv_packed_fma";
   static constexpr std::string_view gemv_row_major_id = "gfx950.gemv_packed_fma_row_major";
+  static constexpr std::string_view grouped_gemv_id = "gfx950.grouped_gemv_packed_fma";
+  static constexpr std::string_view grouped_gemv_row_major_id = "gfx950.grouped_gemv_packed_fma_row_major";
 
   /// A Launcher. Loads the kernels if nobody did before; allocate and create_stream of the backend do.
   [[nodiscard]] static Expected<void> launch(const KernelLaunch& x, Stream stream);

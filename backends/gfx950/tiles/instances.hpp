@@ -11,6 +11,7 @@
 #define MILLET_GEMM_SHAPES(X) X(4, 2) X(4, 3) X(4, 4) X(8, 2) X(8, 3) X(8, 4) X(8, 6) X(8, 8)
 #define MILLET_GROUPED_SHAPES(X) X(4, 1) X(4, 2) X(8, 3) X(8, 6)
 #define MILLET_GEMV_SHAPES(X) X(8, 2) X(8, 3) X(8, 4) X(8, 6) X(8, 8)
+#define MILLET_GROUPED_GEMV_SHAPES(X) X(4, 3) X(8, 3) X(8, 6)
 
 /// X(tiles, waves, steps, row_major, bf16, symbol). Tiles of 16 tokens: 1, 2 or 4. bf16: activations that the kernel
 /// quantizes, else e4m3 with e8m0 scales.
@@ -42,3 +43,22 @@
   X(2, waves, steps, row_major, name##_t2_w##waves##_s##steps) \
   X(4, waves, steps, row_major, name##_t4_w##waves##_s##steps)
 #define MILLET_GEMV_KERNELS_A_LAYOUT 3
+
+/// X(waves, steps, row_major, symbol)
+#define MILLET_GROUPED_GEMV_KERNELS_OF(X, waves, steps)               \
+  X(waves, steps, false, grouped_gemv_packed_fma_w##waves##_s##steps) \
+  X(waves, steps, true, grouped_gemv_packed_fma_row_major_w##waves##_s##steps)
+#define MILLET_GROUPED_GEMV_KERNELS_A_LAYOUT 1
+
+namespace millet::gfx950 {
+
+// Where each family begins in the list of compiled kernels, which has them in this order.
+#define MILLET_ONE(waves, steps) +1
+inline constexpr int first_grouped_gemm = (0 MILLET_GEMM_SHAPES(MILLET_ONE)) * 2 * MILLET_GEMM_KERNELS_A_LAYOUT;
+inline constexpr int first_gemv =
+    first_grouped_gemm + (0 MILLET_GROUPED_SHAPES(MILLET_ONE)) * 2 * MILLET_GROUPED_KERNELS_A_LAYOUT;
+inline constexpr int first_grouped_gemv =
+    first_gemv + (0 MILLET_GEMV_SHAPES(MILLET_ONE)) * 2 * MILLET_GEMV_KERNELS_A_LAYOUT;
+#undef MILLET_ONE
+
+}  // namespace millet::gfx950

@@ -79,6 +79,38 @@ template <class View>
   return {c.values, c.row_stride, type == OutputType::bf16 ? 1U : 0U};
 }
 
+/// What the grid and 32-bit offsets allow of a grouped problem.
+[[nodiscard]] constexpr Verdict supports_routing(const GroupedProblem& p) noexcept {
+  if (const Verdict verdict = supports_extents(p.n, p.k); !verdict) return verdict;
+  if (p.blocks() > largest_grid_y) return {"more routing blocks than a grid has rows"};
+  if (activation_bytes(p.activation, p.a_rows(), p.k) > static_cast<double>(largest_activations))
+    return {"activations outside the envelope"};
+  return {};
+}
+
+/// Errors: those of tokens_arguments.
+template <class Operands>
+[[nodiscard]] Expected<GroupedArguments> grouped_arguments(std::string_view kernel, const GroupedProblem& p,
+                                                           const Operands& x, std::uint32_t k_waves_log2) {
+  auto tokens = tokens_arguments(kernel, x.a, p.a_rows(), p.k);
+  if (!tokens) return fail(std::move(tokens));
+  GroupedArguments arguments{};
+  arguments.b = weights_arguments(x.b, x.expert_value_stride, x.expert_scale_stride);
+  arguments.a = *tokens;
+  arguments.c = output_arguments(x.c, p.output);
+  arguments.experts = static_cast<std::int32_t>(p.experts);
+  arguments.slots = static_cast<std::int32_t>(p.slots);
+  arguments.a_div = static_cast<std::uint32_t>(p.a_div);
+  arguments.block_m = static_cast<std::int32_t>(p.block_m);
+  arguments.routing_blocks = static_cast<std::int32_t>(p.blocks());
+  arguments.sorted_token_ids = x.routing.sorted_token_ids;
+  arguments.expert_ids = x.routing.expert_ids;
+  arguments.num_tokens_post_padded = x.routing.num_tokens_post_padded;
+  arguments.slot_weights = p.weighted ? x.routing.slot_weights : nullptr;
+  arguments.k_waves_log2 = k_waves_log2;
+  return arguments;
+}
+
 [[nodiscard]] constexpr std::uint32_t log2_of_power(int x) noexcept {
   std::uint32_t log2 = 0;
   while (x > 1) x /= 2, ++log2;
@@ -99,6 +131,11 @@ struct Machine {
   static constexpr int simds = 4;
   static constexpr int registers = 512;
 };
+
+/// Vector instructions of a wave for one step on the vector units: decoding the weights, and decoding and multiplying a
+/// token. Counted in the compiled code.
+inline constexpr double gemv_instructions_a_step = 20;
+inline constexpr double gemv_instructions_a_token = 42;
 
 /// Registers of a lane that a wave takes, about: weights, the tokens held at once, sums and addresses.
 [[nodiscard]] constexpr int estimated_registers(int tiles, int steps, int token_registers) noexcept {

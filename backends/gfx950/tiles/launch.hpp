@@ -15,9 +15,9 @@
 namespace millet::gfx950 {
 
 /// The code object in which a kernel is.
-enum class CodeObject { gemm_mfma_scale, grouped_gemm_mfma_scale, gemv_packed_fma, ceilings };
+enum class CodeObject { gemm_mfma_scale, grouped_gemm_mfma_scale, gemv_packed_fma, grouped_gemv_packed_fma, ceilings };
 inline constexpr std::string_view code_object_names[] = {"gemm_mfma_scale", "grouped_gemm_mfma_scale",
-                                                         "gemv_packed_fma", "ceilings"};
+                                                         "gemv_packed_fma", "grouped_gemv_packed_fma", "ceilings"};
 
 /// One compiled kernel: a template with all its parameters chosen.
 struct CompiledKernel {

@@ -14,6 +14,7 @@
 #include "millet/backends/gfx950/kernels/gemm_mfma_scale.hpp"
 #include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
+#include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma.hpp"
 
 namespace millet::gfx950 {
 namespace {
@@ -28,6 +29,8 @@ struct ManifestTarget {
   static constexpr std::string_view grouped_gemm_row_major_id = "gfx950.grouped_gemm_mfma_scale_row_major";
   static constexpr std::string_view gemv_id = "gfx950.gemv_packed_fma";
   static constexpr std::string_view gemv_row_major_id = "gfx950.gemv_packed_fma_row_major";
+  static constexpr std::string_view grouped_gemv_id = "gfx950.grouped_gemv_packed_fma";
+  static constexpr std::string_view grouped_gemv_row_major_id = "gfx950.grouped_gemv_packed_fma_row_major";
   static Expected<void> launch(const KernelLaunch&, Stream) { return {}; }
 };
 
@@ -151,6 +154,7 @@ void add_kernels(Json& kernels) {
     add_kernel<GroupedGemmMfmaScale<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, bf16, "routing_blocks");
   }
   add_kernel<GemvPackedFma<Layout, ManifestTarget>>(kernels, "gemm", tokens, false, "1");
+  add_kernel<GroupedGemvPackedFma<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, false, "routing_blocks");
 }
 
 }  // namespace

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma_body.hpp"
+#include "millet/backends/gfx950/tiles/instances.hpp"
+
+#define MILLET_DEFINE(waves, steps, row_major, symbol)                                                 \
+  extern "C" __attribute__((global, amdgpu_flat_work_group_size(waves * 64, waves * 64))) void symbol( \
+      const millet::gfx950::GroupedArguments x) {                                                      \
+    millet::gfx950::grouped_gemv_packed_fma<waves, steps, row_major>(x);                               \
+  }
+#define MILLET_DEFINE_SHAPE(waves, steps) MILLET_GROUPED_GEMV_KERNELS_OF(MILLET_DEFINE, waves, steps)
+MILLET_GROUPED_GEMV_SHAPES(MILLET_DEFINE_SHAPE)

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/gfx950/tiles/expert_run.hpp"
+#include "millet/backends/gfx950/tiles/row_product.hpp"
+
+namespace millet::gfx950 {
+
+/// The grouped product of few rows an expert as one lane sees it, on the vector units. Work-group (x, y): Waves /
+/// k_waves strips of 16 columns from strip x * (Waves / k_waves) of the expert whose run of routing blocks starts at
+/// block y; it does the whole run, up to two tokens at a time.
+///
+/// Weights are asked for as soon as the expert is known, and stay in registers while the expert's tokens pass: they are
+/// read once if a strip's k fits its waves (k <= k_waves * Steps * 128), else once for each two tokens. Every wave
+/// reads the routing for itself, so that a token's rows are scalars. Sums are ordered as in gemv_packed_fma.
+template <int Waves, int Steps, bool RowMajor>
+MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
+  constexpr std::uint32_t most_tokens = 2;
+  using Sums = LaneSums<Waves, most_tokens>;
+  MILLET_LDS(float, 2 * Sums::size, lds);  // by turns: while one is summed up, the other is written
+  const auto first_block = static_cast<std::int32_t>(group_id_y());
+  const std::int32_t first_entry = first_block * x.block_m;
+  // Most runs fit in this one load, which goes out together with those that find the expert.
+  std::int32_t slot = slot_in_lane(x, first_entry, x.routing_blocks * x.block_m);
+  const ExpertRun run = expert_run(x, first_block);
+  if (run.expert < 0) return;
+
+  const auto wave = static_cast<std::uint32_t>(wave_id());
+  const std::uint32_t k_waves_mask = (1U << x.k_waves_log2) - 1;
+  const std::uint32_t first_strip = group_id_x() * Waves >> x.k_waves_log2;
+  const std::uint32_t strip = first_strip + (wave >> x.k_waves_log2);
+  const bool has_strip = strip < x.b.strips;  // the last work-group may have waves without a strip
+  const StripBuffers<RowMajor> b(x.b, static_cast<std::uint32_t>(run.expert), has_strip ? strip : 0);
+  // Shares of Steps steps go round the waves of the strip. What lies beyond k reads as zero, without touching memory.
+  const std::uint32_t first_step = (wave & k_waves_mask) * Steps;
+  const std::uint32_t stride = (k_waves_mask + 1) * Steps;
+
+  const auto thread = static_cast<std::uint32_t>(thread_id());
+  const auto multiply_run = [&](auto one_pass) {
+    RowShare<Steps, RowMajor> weights;
+    if constexpr (one_pass) {
+      if (has_strip) weights.load(b, first_step);
+    }
+    std::uint32_t turn = 0;
+    for (std::int32_t at = 0; at < run.entries; at += wave_lanes) {
+      if (at > 0) slot = slot_in_lane(x, first_entry + at, first_entry + run.entries);
+      const std::uint32_t row = static_cast<std::uint32_t>(slot) / x.a_div;  // not used where the slot is -1
+      std::uint64_t left = ballot(slot >= 0 && at + lane_id() < run.entries);
+      const auto multiply = [&](auto tokens) {
+        constexpr int Tokens = tokens;
+        std::uint32_t slots[Tokens];
+        std::uint32_t rows[Tokens];
+        for_each_index<Tokens>([&](auto token) {
+          const int entry = __builtin_ctzll(left);
+          left &= left - 1;
+          slots[token] = read_lane(static_cast<std::uint32_t>(slot), entry);
+          rows[token] = read_lane(row, entry);
+        });
+
+        // Of the one element of C that this thread stores.
+        const Sums lane_sums{lds, turn * Sums::size, x.k_waves_log2};
+        const std::uint32_t columns_log2 = lane_sums.columns_log2();
+        const std::uint32_t token = thread >> columns_log2;
+        const std::uint32_t in_group = thread & ((1U << columns_log2) - 1);
+        const std::uint32_t column = first_strip * mfma_rows + in_group;
+        const std::uint32_t to = token == 0 ? slots[0] : slots[Tokens - 1];
+        const float slot_weight = x.slot_weights == nullptr ? 1.0F : load(x.slot_weights + to);
+
+        if (has_strip) {
+          const TokenVectors<Tokens> a(x.a, x.b.k, [&](auto i) { return rows[i]; });
+          float sums[Tokens] = {};
+          if constexpr (one_pass) {
+            multiply_tokens(weights, a, not_hoisted(first_step), sums);
+          } else {
+            for (std::uint32_t next = first_step; next < x.b.steps; next += stride) {
+              const std::uint32_t step = not_hoisted(next);
+              weights.load(b, step);
+              multiply_tokens(weights, a, step, sums);
+            }
+          }
+          for_each_index<Tokens>([&](auto i) { lds.write(lane_sums.place(i), sums[i]); });
+        }
+        barrier();
+        if (token < Tokens && column < x.b.n)
+          store_element(x.c, to, column, lane_sums.sum(token, in_group) * slot_weight);
+        turn ^= 1U;
+      };
+      while (left != 0) {
+        if ((left & (left - 1)) != 0) {
+          multiply(std::integral_constant<int, most_tokens>{});
+        } else {
+          multiply(std::integral_constant<int, 1>{});
+        }
+      }
+    }
+  };
+  if (x.b.steps <= stride) {
+    multiply_run(std::true_type{});
+  } else {
+    multiply_run(std::false_type{});
+  }
+}
+
+}  // namespace millet::gfx950
