@@ -110,6 +110,22 @@ MILLET_GPU std::uint32_t not_hoisted(std::uint32_t x) {
   return x;
 }
 
+MILLET_GPU int not_hoisted(int x) {  // a value that differs from lane to lane
+  asm volatile("" : "+v"(x));
+  return x;
+}
+template <class T>
+MILLET_GPU const T* not_hoisted(const T* x) {
+  asm volatile("" : "+s"(x));
+  return x;
+}
+
+/// Scalar kernel arguments that are loaded together by here, instead of in rounds, each where it is first used.
+template <class... T>
+MILLET_GPU void loaded_by_here(T... arguments) {
+  ([](auto argument) { asm volatile("" : : "s"(argument)); }(arguments), ...);
+}
+
 /// Four bytes of the eight in high:low, starting at byte `shift` % 4.
 MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std::uint32_t shift) {
   return __builtin_amdgcn_alignbyte(high, low, shift);

@@ -142,7 +142,12 @@ MILLET_GPU void schedule_fence() {}
 /// Keep the device compiler from putting work off or computing addresses ahead; nothing here.
 MILLET_GPU void pin(Vec4f&) {}
 MILLET_GPU void pin(Vec8u&) {}
-MILLET_GPU std::uint32_t not_hoisted(std::uint32_t x) { return x; }
+template <class T>
+MILLET_GPU T not_hoisted(T x) {
+  return x;
+}
+template <class... T>
+MILLET_GPU void loaded_by_here(T...) {}
 
 /// Four bytes of the eight in high:low, starting at byte `shift` % 4.
 MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std::uint32_t shift) {

@@ -197,7 +197,17 @@ std::pair<const KernelFor<P>*, int> best_of(std::string_view id, const Inputs& i
   return {nullptr, 0};
 }
 
+/// How many of the dense cells keep what the design promises.
+struct Kept {
+  int cells = 0;
+  int read_once = 0;
+  int two_rounds = 0;
+  int in_flight = 0;
+};
+
 Expected<void> dense_table(const Inputs& inputs, Page& page) {
+  constexpr double wanted_in_flight = 31;  // KiB: 8 TB/s for 1 us, over 256 compute units
+  Kept kept;
   page.text(
       fmt::format("| cell | {} model us | seed us | Triton us |\n|---|{}---:|---:|---:|\n", count_columns, count_rule));
   for (const DenseShape& shape : inputs.dense) {
@@ -209,15 +219,23 @@ Expected<void> dense_table(const Inputs& inputs, Page& page) {
       if (!pick) return fail(pick.error().code, "{}", pick.error().message);
       const auto counted = count_dense(*pick->kernel, pick->policy, p);
       if (!counted) return fail(counted.error().code, "{}: {}", name, counted.error().message);
+      const double weights = static_cast<double>(shape.n) * static_cast<double>(shape.k);
+      ++kept.cells;
+      kept.read_once += static_cast<double>(counted->counts.bytes_streamed) == weights ? 1 : 0;
+      kept.two_rounds += counted->counts.load_rounds <= 2 ? 1 : 0;
+      kept.in_flight +=
+          counted->in_flight() >= std::min(wanted_in_flight, std::floor(weights / units / kibibyte)) ? 1 : 0;
       const PublishedCell* const cell = find_published(inputs.published, m, shape.n, shape.k);
-      page.row(fmt::format("| {} | {} {:.1f} | {} | {} |", name,
-                           count_cells(*counted, pick->kernel->policy_name(pick->policy),
-                                       static_cast<double>(shape.n) * static_cast<double>(shape.k)),
-                           1e6 * pick->kernel->estimate_seconds(p, pick->policy, inputs.device),
-                           or_blank(cell == nullptr ? 0 : cell->us),
-                           or_blank(cell == nullptr ? 0 : cell->baseline_us)));
+      page.row(fmt::format(
+          "| {} | {} {:.1f} | {} | {} |", name, count_cells(*counted, pick->kernel->policy_name(pick->policy), weights),
+          1e6 * pick->kernel->estimate_seconds(p, pick->policy, inputs.device),
+          or_blank(cell == nullptr ? 0 : cell->us), or_blank(cell == nullptr ? 0 : cell->baseline_us)));
     }
   }
+  page.text(fmt::format(
+      "\nOf {} cells, {} request each weight once, {} make at most two dependent rounds of loads, and {} have 31 KiB "
+      "of weights a compute\nunit in flight, or all that there are.\n",
+      kept.cells, kept.read_once, kept.two_rounds, kept.in_flight));
   return {};
 }
 

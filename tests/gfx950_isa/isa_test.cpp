@@ -400,7 +400,9 @@ TEST(CodeObjects, EveryKernelRuns) {
 
 TEST(CodeObjects, NeitherSpillNorUseScratch) {
   for (std::size_t i = 0; i < std::size(gfx950::code_object_names); ++i) {
-    const auto& code = program(static_cast<gfx950::CodeObject>(i));
+    const auto code_object = static_cast<gfx950::CodeObject>(i);
+    if (code_object == gfx950::CodeObject::ceilings) continue;  // nothing that runs here
+    const auto& code = program(code_object);
     ASSERT_TRUE(code) << code.error().message;
     for (const Kernel& kernel : code->kernels()) {
       EXPECT_EQ(kernel.spills, 0) << kernel.symbol;

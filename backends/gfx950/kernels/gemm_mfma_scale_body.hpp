@@ -15,6 +15,9 @@ MILLET_GPU void gemm_mfma_scale(const GemmArguments& x) {
   constexpr std::uint32_t threads = Waves * wave_lanes;
   MILLET_LDS(Vec4f, Waves * Tiles * wave_lanes, lds);
   MILLET_LDS(std::uint32_t, 1, arrived_before);
+  loaded_by_here(x.b.values, x.b.scales, x.b.n, x.b.k, x.b.strips, x.b.steps, x.a.values, x.a.scales, x.a.rows,
+                 x.a.value_stride, x.a.scale_stride, x.a.value_bytes, x.a.scale_bytes, x.c.values, x.c.row_stride,
+                 x.c.bf16, x.k_waves_log2, x.splits);
   const std::uint32_t row = group_id_x();
   const std::uint32_t split = group_id_y();
   const auto wave = static_cast<std::uint32_t>(wave_id());
@@ -24,10 +27,12 @@ MILLET_GPU void gemm_mfma_scale(const GemmArguments& x) {
   Vec4f sums[Tiles] = {};
   if (strip < x.b.strips) {  // the last work-group may have waves without a strip
     const StripBuffers<RowMajor> b(x.b, 0, strip);
-    const TokenRows<Tiles, Bf16> a(
-        x.a, x.b.k, [&](int token) { return static_cast<std::uint32_t>(token) < x.a.rows ? token : -1; });
+    const auto tokens_of = [&] {
+      return TokenRows<Tiles, Bf16>(
+          x.a, x.b.k, [&](int token) { return static_cast<std::uint32_t>(token) < x.a.rows ? token : -1; });
+    };
     const std::uint32_t share = (split << x.k_waves_log2) + (wave & ((1U << x.k_waves_log2) - 1));
-    multiply_share<Steps>(b, a, x.b, share, x.splits << x.k_waves_log2, sums);
+    multiply_share<Steps, Bf16>(b, tokens_of, x.b, share, x.splits << x.k_waves_log2, sums);
   }
 
   const WaveSums<Waves, Tiles> wave_sums{lds, x.k_waves_log2};

@@ -18,6 +18,9 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
   constexpr std::uint32_t most_tokens = 2;
   using Sums = LaneSums<Waves, most_tokens>;
   MILLET_LDS(float, 2 * Sums::size, lds);  // by turns: while one is summed up, the other is written
+  loaded_by_here(x.b.values, x.b.scales, x.b.expert_value_stride, x.b.expert_scale_stride, x.b.strips, x.b.steps,
+                 x.k_waves_log2, x.experts, x.slots, x.block_m, x.routing_blocks, x.sorted_token_ids, x.expert_ids,
+                 x.num_tokens_post_padded);
   const auto first_block = static_cast<std::int32_t>(group_id_y());
   const std::int32_t first_entry = first_block * x.block_m;
   // Most runs fit in this one load, which goes out together with those that find the expert.
@@ -29,22 +32,21 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
   const std::uint32_t k_waves_mask = (1U << x.k_waves_log2) - 1;
   const std::uint32_t first_strip = group_id_x() * Waves >> x.k_waves_log2;
   const std::uint32_t strip = first_strip + (wave >> x.k_waves_log2);
-  const bool has_strip = strip < x.b.strips;  // the last work-group may have waves without a strip
+  const bool has_strip = strip < x.b.strips;
   const StripBuffers<RowMajor> b(x.b, static_cast<std::uint32_t>(run.expert), has_strip ? strip : 0);
   // Shares of Steps steps go round the waves of the strip. What lies beyond k reads as zero, without touching memory.
-  const std::uint32_t first_step = (wave & k_waves_mask) * Steps;
+  // The last work-group may have waves without a strip, which begin there.
+  const std::uint32_t first_step = has_strip ? (wave & k_waves_mask) * Steps : x.b.steps;
   const std::uint32_t stride = (k_waves_mask + 1) * Steps;
 
-  const auto thread = static_cast<std::uint32_t>(thread_id());
   const auto multiply_run = [&](auto one_pass) {
     RowShare<Steps, RowMajor> weights;
-    if constexpr (one_pass) {
-      if (has_strip) weights.load(b, first_step);
-    }
+    if constexpr (one_pass) weights.load(b, first_step);
     std::uint32_t turn = 0;
     for (std::int32_t at = 0; at < run.entries; at += wave_lanes) {
       if (at > 0) slot = slot_in_lane(x, first_entry + at, first_entry + run.entries);
-      const std::uint32_t row = static_cast<std::uint32_t>(slot) / x.a_div;  // not used where the slot is -1
+      const std::uint32_t row =
+          static_cast<std::uint32_t>(slot) / not_hoisted(x.a_div);  // not used where the slot is -1
       std::uint64_t left = ballot(slot >= 0 && at + lane_id() < run.entries);
       const auto multiply = [&](auto tokens) {
         constexpr int Tokens = tokens;
@@ -59,6 +61,7 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
 
         // Of the one element of C that this thread stores.
         const Sums lane_sums{lds, turn * Sums::size, x.k_waves_log2};
+        const auto thread = static_cast<std::uint32_t>(not_hoisted(thread_id()));
         const std::uint32_t columns_log2 = lane_sums.columns_log2();
         const std::uint32_t token = thread >> columns_log2;
         const std::uint32_t in_group = thread & ((1U << columns_log2) - 1);
@@ -66,20 +69,18 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
         const std::uint32_t to = token == 0 ? slots[0] : slots[Tokens - 1];
         const float slot_weight = x.slot_weights == nullptr ? 1.0F : load(x.slot_weights + to);
 
-        if (has_strip) {
-          const TokenVectors<Tokens> a(x.a, x.b.k, [&](auto i) { return rows[i]; });
-          float sums[Tokens] = {};
-          if constexpr (one_pass) {
-            multiply_tokens(weights, a, not_hoisted(first_step), sums);
-          } else {
-            for (std::uint32_t next = first_step; next < x.b.steps; next += stride) {
-              const std::uint32_t step = not_hoisted(next);
-              weights.load(b, step);
-              multiply_tokens(weights, a, step, sums);
-            }
+        const TokenVectors<Tokens> a(x.a, x.b.k, [&](auto i) { return rows[i]; });
+        float sums[Tokens] = {};
+        if constexpr (one_pass) {
+          multiply_tokens(weights, a, not_hoisted(first_step), sums);
+        } else {
+          for (std::uint32_t next = first_step; next < x.b.steps; next += stride) {
+            const std::uint32_t step = not_hoisted(next);
+            weights.load(b, step);
+            multiply_tokens(weights, a, step, sums);
           }
-          for_each_index<Tokens>([&](auto i) { lds.write(lane_sums.place(i), sums[i]); });
         }
+        for_each_index<Tokens>([&](auto i) { lds.write(lane_sums.place(i), sums[i]); });
         barrier();
         if (token < Tokens && column < x.b.n)
           store_element(x.c, to, column, lane_sums.sum(token, in_group) * slot_weight);

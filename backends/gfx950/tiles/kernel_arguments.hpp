@@ -157,8 +157,8 @@ inline constexpr double gemv_instructions_a_token = 42;
   const double generations = std::ceil(groups / (groups_a_unit * compute_units));
   const double resident_waves = std::min(groups, groups_a_unit * compute_units) * waves;
   const double in_flight = std::max(1.0, resident_waves * bytes_a_wave);
-  // By Little's law a load round trip moves what is in flight, unless the memory is slower than that.
-  const double rate = std::min(Machine::read_bytes_per_second, in_flight / Machine::load_round_seconds);
+  // By Little's law a round trip moves what is in flight, and takes the longer the more is queued at the memory.
+  const double rate = in_flight / (Machine::load_round_seconds + in_flight / Machine::read_bytes_per_second);
   return std::max(generations * passes * rounds * Machine::load_round_seconds, weight_bytes / rate) +
          0.5 * Machine::load_round_seconds;
 }

@@ -156,14 +156,16 @@ struct TokenRows {
   std::uint32_t value_offset[Tiles];  ///< of this lane's first run in step 0
   std::uint32_t scale_offset[Tiles];
 
+  /// Made anew where it stands, behind the loads of weights, even in a loop.
   /// \param row_of  from token (0 .. 16 Tiles - 1) to row of A, or -1 where there is none: such tokens read as zero
   template <class RowOf>
   MILLET_GPU TokenRows(const TokensArguments& a, std::uint32_t k_, const RowOf& row_of) : k(k_) {
-    values = make_buffer(a.values, a.value_bytes);
-    scales = make_buffer(a.scales, a.scale_bytes);
-    const auto group = static_cast<std::uint32_t>(mfma_group(lane_id()));
+    values = make_buffer(not_hoisted(a.values), a.value_bytes);
+    scales = make_buffer(not_hoisted(a.scales), a.scale_bytes);
+    const int lane = not_hoisted(lane_id());
+    const auto group = static_cast<std::uint32_t>(mfma_group(lane));
     for_each_index<Tiles>([&](auto tile) {
-      const std::int32_t row = row_of(tile * mfma_rows + mfma_row(lane_id()));
+      const std::int32_t row = row_of(tile * mfma_rows + mfma_row(lane));
       const auto valid_row = static_cast<std::uint32_t>(row);
       value_offset[tile] = row < 0 ? out_of_buffer : valid_row * a.value_stride + group * 16;
       scale_offset[tile] = row < 0 ? out_of_buffer : valid_row * a.scale_stride + group;
@@ -243,10 +245,11 @@ struct TokenRows<Tiles, true> {
 
   template <class RowOf>
   MILLET_GPU TokenRows(const TokensArguments& a, std::uint32_t k_, const RowOf& row_of) : k(k_) {
-    values = make_buffer(a.values, a.value_bytes);
-    const auto group = static_cast<std::uint32_t>(mfma_group(lane_id()));
+    values = make_buffer(not_hoisted(a.values), a.value_bytes);
+    const int lane = not_hoisted(lane_id());
+    const auto group = static_cast<std::uint32_t>(mfma_group(lane));
     for_each_index<Tiles>([&](auto tile) {
-      const std::int32_t row = row_of(tile * mfma_rows + mfma_row(lane_id()));
+      const std::int32_t row = row_of(tile * mfma_rows + mfma_row(lane));
       value_offset[tile] = row < 0 ? out_of_buffer : static_cast<std::uint32_t>(row) * a.value_stride + group * 32;
     });
   }
@@ -291,14 +294,17 @@ struct TokenRows<Tiles, true> {
 };
 
 /// Adds the products of `Steps` steps from `first_step`, which is below the steps of k. \tparam Tail  k may end within
-/// these steps. Every weight load of the wave is issued before its first multiplication.
-template <int Steps, bool Tail, int Tiles, bool RowMajor, bool Bf16>
-MILLET_GPU void multiply_steps(const StripBuffers<RowMajor>& b, const TokenRows<Tiles, Bf16>& a,
-                               std::uint32_t first_step, Vec4f (&sums)[Tiles]) {
+/// these steps. Every weight load of the wave is issued before its first multiplication, and before anything is
+/// computed about tokens. \param tokens_of  makes the TokenRows
+template <int Steps, bool Tail, bool Bf16, int Tiles, bool RowMajor, class TokensOf>
+MILLET_GPU void multiply_steps(const StripBuffers<RowMajor>& b, const TokensOf& tokens_of, std::uint32_t first_step,
+                               Vec4f (&sums)[Tiles]) {
   constexpr int held = token_steps(Tiles, Steps, Bf16);
   Vec8u weights[Steps];
   typename StripBuffers<RowMajor>::template Scales<Steps> weight_scales;
   b.template load<Steps, Tail>(first_step, weights, weight_scales);
+  schedule_fence();
+  const TokenRows<Tiles, Bf16> a = tokens_of();
   for_each_index<(Steps + held - 1) / held>([&](auto round) {
     constexpr int from = round * held;
     constexpr int count = Steps - from < held ? Steps - from : held;
@@ -324,16 +330,15 @@ MILLET_GPU void multiply_steps(const StripBuffers<RowMajor>& b, const TokenRows<
 
 /// Share `share` of `shares` of a strip's k, in runs of `Steps` steps: share s has runs s, s + shares, s + 2 shares,
 /// ...
-template <int Steps, int Tiles, bool RowMajor, bool Bf16>
-MILLET_GPU void multiply_share(const StripBuffers<RowMajor>& b, const TokenRows<Tiles, Bf16>& a,
-                               const WeightsArguments& x, std::uint32_t share, std::uint32_t shares,
-                               Vec4f (&sums)[Tiles]) {
+template <int Steps, bool Bf16, int Tiles, bool RowMajor, class TokensOf>
+MILLET_GPU void multiply_share(const StripBuffers<RowMajor>& b, const TokensOf& tokens_of, const WeightsArguments& x,
+                               std::uint32_t share, std::uint32_t shares, Vec4f (&sums)[Tiles]) {
   for (std::uint32_t next = share * Steps; next < x.steps; next += shares * Steps) {
     const std::uint32_t first = not_hoisted(next);
     if (first + Steps <= x.k / mfma_k) {
-      multiply_steps<Steps, false>(b, a, first, sums);
+      multiply_steps<Steps, false, Bf16>(b, tokens_of, first, sums);
     } else {
-      multiply_steps<Steps, true>(b, a, first, sums);
+      multiply_steps<Steps, true, Bf16>(b, tokens_of, first, sums);
     }
   }
 }
