@@ -76,7 +76,9 @@ struct Counted {
     const double resident = std::min(waves(), units * std::min(by_registers, by_lds) * waves_a_group);
     const double a_streaming_wave =
         static_cast<double>(counts.in_flight_at_first_wait) / static_cast<double>(counts.streaming_waves);
-    return resident * a_streaming_wave / units / kibibyte;
+    // Loads beyond k, which move nothing, count as outstanding too.
+    const double most = static_cast<double>(counts.bytes_streamed) * scale;
+    return std::min(resident * a_streaming_wave, most) / units / kibibyte;
   }
 };
 
@@ -141,6 +143,15 @@ std::string count_cells(const Counted& x, std::string_view policy, double weight
       x.in_flight(), static_cast<double>(x.counts.bytes_streamed) / weights);
 }
 
+/// The policy, with the kernel's name where it is another one than the matrix kernel for prepared weights.
+template <class P>
+std::string pick_name(const Selection<P>& pick) {
+  const std::string policy = pick.kernel->policy_name(pick.policy);
+  const std::string_view name = pick.kernel->id.substr(pick.kernel->id.find('.') + 1);
+  const bool usual = name == "gemm_mfma_scale" || name == "grouped_gemm_mfma_scale";
+  return usual ? policy : fmt::format("{}: {}", name, policy);
+}
+
 std::string or_blank(double us) { return us > 0 ? fmt::format("{:.2f}", us) : std::string(); }
 
 /// The files of shapes and published figures, and the device that the cost model is asked about.
@@ -181,9 +192,9 @@ Expected<Selection<P>> picked(const Inputs& inputs, const P& p) {
   return select(isa, inputs.device, p);
 }
 
-/// The policy of the family's kernel for prepared weights that its cost model likes best.
+/// That kernel with the policy that its cost model likes best.
 template <class P>
-std::pair<const KernelFor<P>*, int> best_of(std::string_view id, const Inputs& inputs, const P& p) {
+Expected<Selection<P>> best_of(std::string_view id, const Inputs& inputs, const P& p) {
   static const Backend isa = backend();
   for (const KernelFor<P>& kernel : isa.kernels<P>()) {
     if (kernel.id != id) continue;
@@ -192,9 +203,9 @@ std::pair<const KernelFor<P>*, int> best_of(std::string_view id, const Inputs& i
       if (kernel.estimate_seconds(p, policy, inputs.device) < kernel.estimate_seconds(p, best, inputs.device))
         best = policy;
     }
-    return {&kernel, best};
+    return Selection<P>{&kernel, best, Chosen::cost_model, nullptr, {}};
   }
-  return {nullptr, 0};
+  return fail(ErrorCode::unknown_name, "no kernel {}", id);
 }
 
 /// How many of the dense cells keep what the design promises.
@@ -226,10 +237,10 @@ Expected<void> dense_table(const Inputs& inputs, Page& page) {
       kept.in_flight +=
           counted->in_flight() >= std::min(wanted_in_flight, std::floor(weights / units / kibibyte)) ? 1 : 0;
       const PublishedCell* const cell = find_published(inputs.published, m, shape.n, shape.k);
-      page.row(fmt::format(
-          "| {} | {} {:.1f} | {} | {} |", name, count_cells(*counted, pick->kernel->policy_name(pick->policy), weights),
-          1e6 * pick->kernel->estimate_seconds(p, pick->policy, inputs.device),
-          or_blank(cell == nullptr ? 0 : cell->us), or_blank(cell == nullptr ? 0 : cell->baseline_us)));
+      page.row(fmt::format("| {} | {} {:.1f} | {} | {} |", name, count_cells(*counted, pick_name(*pick), weights),
+                           1e6 * pick->kernel->estimate_seconds(p, pick->policy, inputs.device),
+                           or_blank(cell == nullptr ? 0 : cell->us),
+                           or_blank(cell == nullptr ? 0 : cell->baseline_us)));
     }
   }
   page.text(fmt::format(
@@ -271,8 +282,9 @@ Expected<void> other_dense_table(const Inputs& inputs, Page& page, std::string_v
       const std::string name = fmt::format("{} {}", title, cell_name(shape, m));
       if (!page.wants(name)) continue;
       const GemmProblem p{.m = m, .n = shape.n, .k = shape.k, .activation = format};
-      const auto [kernel, policy] = best_of<GemmProblem>(id, inputs, p);
-      if (kernel == nullptr) return fail(ErrorCode::unknown_name, "no kernel {}", id);
+      const auto pick = best_of<GemmProblem>(id, inputs, p);
+      if (!pick) return fail(pick.error().code, "{}", pick.error().message);
+      const auto [kernel, policy] = std::pair(pick->kernel, pick->policy);
       const auto counted = count_dense(*kernel, policy, p);
       if (!counted) return fail(counted.error().code, "{}: {}", name, counted.error().message);
       page.row(fmt::format("| {} | {} {:.1f} |", name,
@@ -287,6 +299,7 @@ Expected<void> other_dense_table(const Inputs& inputs, Page& page, std::string_v
 /// Columns of C that are executed of a MoE call: every work-group does the same, and all of them would take gigabytes.
 constexpr Index moe_columns = 256;
 
+/// \param id  of the kernel; empty: what dispatch picks
 Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view title, std::string_view preset,
                          std::string_view id) {
   page.text(fmt::format("| {} | {} model us |\n|---|{}---:|\n", title, count_columns, count_rule));
@@ -310,8 +323,9 @@ Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view titl
                                            .padded_slots = static_cast<Index>(routing->sorted_token_ids.size()),
                                            .weighted = shape.weighted});
       if (!p) return fail(p.error().code, "{}", p.error().message);
-      const auto [kernel, policy] = best_of<GroupedProblem>(id, inputs, *p);
-      if (kernel == nullptr) return fail(ErrorCode::unknown_name, "no kernel {}", id);
+      const auto pick = id.empty() ? picked(inputs, *p) : best_of<GroupedProblem>(id, inputs, *p);
+      if (!pick) return fail(pick.error().code, "{}", pick.error().message);
+      const auto [kernel, policy] = std::pair(pick->kernel, pick->policy);
       GroupedProblem part = *p;
       part.n = moe_columns;
       const HostActivations a = zero_activations(p->activation, p->a_rows(), p->k);
@@ -321,7 +335,7 @@ Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view titl
                                                  static_cast<double>(shape.n) / static_cast<double>(moe_columns));
       if (!counted) return fail(counted.error().code, "{}: {}", name, counted.error().message);
       page.row(fmt::format("| {} | {} {:.1f} |", name,
-                           count_cells(*counted, kernel->policy_name(policy),
+                           count_cells(*counted, id.empty() ? pick_name(*pick) : kernel->policy_name(policy),
                                        static_cast<double>(touched_experts(*routing, part)) *
                                            static_cast<double>(part.n) * static_cast<double>(part.k)),
                            1e6 * kernel->estimate_seconds(*p, policy, inputs.device)));
@@ -383,9 +397,9 @@ Slot s goes to expert 7 s mod E, so that as many experts have rows as can. 256 c
 along n do the same. Waits for the routing come before any weights are asked for.
 
 )");
-  if (auto done = moe_table(inputs, page, "seed", "seed-moe", "gfx950_isa.grouped_gemm_mfma_scale"); !done) return done;
+  if (auto done = moe_table(inputs, page, "seed", "seed-moe", ""); !done) return done;
   page.text("\n");
-  if (auto done = moe_table(inputs, page, "m3", "m3", "gfx950_isa.grouped_gemm_mfma_scale"); !done) return done;
+  if (auto done = moe_table(inputs, page, "m3", "m3", ""); !done) return done;
   page.text("\nThe same configurations of the seed's tests on the vector units (`grouped_gemv_packed_fma`):\n\n");
   return moe_table(inputs, page, "gemv", "seed-moe", "gfx950_isa.grouped_gemv_packed_fma");
 }

@@ -385,6 +385,34 @@ TEST(CodeObjects, ReachExpertsBeyond32BitOffsets) {
   check_far_experts(1024, 1536, 6144);  // 9.7 GB, beyond an unsigned one
 }
 
+// An expert's run of several routing blocks is one work-group's, and its weights are asked for once.
+TEST(CodeObjects, GroupedKernelsReadAnExpertsWeightsOnce) {
+  constexpr Index experts = 3;
+  constexpr Index rows = 20;
+  constexpr Index n = 32;
+  constexpr Index k = 1024;
+  std::vector<std::int32_t> ids;
+  for (Index slot = 0; slot < experts * rows; ++slot) ids.push_back(static_cast<std::int32_t>(slot % experts));
+  const auto routing = build_routing(ids, experts, 4);
+  ASSERT_TRUE(routing);
+  const GroupedProblem p{.experts = experts,
+                         .slots = experts * rows,
+                         .n = n,
+                         .k = k,
+                         .block_m = 4,
+                         .padded_slots = static_cast<Index>(routing->sorted_token_ids.size())};
+  conformance::Random random(7);
+  const HostActivations a = conformance::random_activations(ActivationFormat::mx, Data::gaussian, p.slots, k, random);
+  const std::vector<MxMatrix<>> b(experts, conformance::random_matrix(Data::gaussian, n, k, random));
+  const Backend isa = backend();
+  for (const GroupedKernel& kernel : isa.grouped_kernels) {
+    SCOPED_TRACE(kernel.id);  // policy 0, whose waves hold all of this k
+    const auto done = run_on<GroupedProblem>(isa, kernel, {p, &a, &b, &*routing, nullptr}, 0);
+    ASSERT_TRUE(done) << done.error().message;
+    EXPECT_EQ(last_counts().bytes_streamed, static_cast<std::uint64_t>(experts * n * k));
+  }
+}
+
 // In one test, so that it does not depend on which others ran.
 TEST(CodeObjects, EveryKernelRuns) {
   for (const ActivationFormat format : formats) {

@@ -53,6 +53,7 @@ struct GemvPackedFma {
     const auto strips = static_cast<double>(tiles_to_cover(p.n, mfma_rows));
     const auto units = static_cast<double>(std::max<Index>(device.compute_units, 1));
     const double instructions =
+        static_cast<double>(groups(p, policy)) * policy.waves * gemv_instructions_a_wave +
         strips * steps * chunks * (gemv_instructions_a_step + tokens * gemv_instructions_a_token);
     return Machine::launch_seconds + Machine::reduction_seconds +
            strips * activation_bytes(p.activation, p.m, p.k) / Machine::cache_bytes_per_second +

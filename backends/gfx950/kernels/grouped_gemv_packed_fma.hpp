@@ -15,7 +15,7 @@ struct GroupedGemvPolicy {
 };
 
 /// Mixture of experts on the vector units: for experts with a row or a few, any number being right. An expert's weights
-/// are read once for all of its rows where k_waves * steps * 128 covers k, else once for each four.
+/// are read once for all of its rows where k_waves * steps * 128 covers k, else once for each two.
 template <class Layout, class Target>
 struct GroupedGemvPackedFma {
   static constexpr std::string_view id =
@@ -45,7 +45,7 @@ struct GroupedGemvPackedFma {
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
     const auto touched = static_cast<double>(std::min({p.experts, p.slots, p.blocks()}));
     const double rows = std::ceil(static_cast<double>(p.slots) / touched);
-    const int tokens = rows <= 1 ? 1 : rows <= 2 ? 2 : most_tokens;
+    const int tokens = rows <= 1 ? 1 : most_tokens;
     const double chunks = std::ceil(rows / tokens);
     const int held = token_steps(tokens, policy.steps, false);
     const auto steps = static_cast<double>(steps_of(p.k));
@@ -54,13 +54,15 @@ struct GroupedGemvPackedFma {
     const double reads = passes > 1 ? chunks : 1;
     const auto strips = static_cast<double>(tiles_to_cover(p.n, mfma_rows));
     const auto units = static_cast<double>(std::max<Index>(device.compute_units, 1));
+    const double groups = touched * static_cast<double>(groups_x(p, policy));
     const double instructions =
+        groups * policy.waves * gemv_instructions_a_wave +
         touched * strips * steps * chunks * (gemv_instructions_a_step + tokens * gemv_instructions_a_token);
     return Machine::launch_seconds + Machine::reduction_seconds +
            touched * strips * activation_bytes(p.activation, p.a_rows(), p.k) / static_cast<double>(p.a_rows()) * rows /
                Machine::cache_bytes_per_second +
            streaming_seconds(
-               touched * static_cast<double>(groups_x(p, policy)), policy.waves,
+               groups, policy.waves,
                estimated_registers(most_tokens, policy.steps, token_registers(most_tokens, policy.steps, false)),
                passes * reads, std::ceil(static_cast<double>(policy.steps) / held) * chunks / reads,
                busy * policy.steps * static_cast<double>(strip_step_bytes), touched * p.expert_bytes() * reads, units) +
@@ -90,7 +92,7 @@ struct GroupedGemvPackedFma {
 
  private:
   /// Tokens for which the kernel has registers.
-  static constexpr int most_tokens = 4;
+  static constexpr int most_tokens = 2;
   static constexpr Index groups_x(const Problem& p, const Policy& policy) noexcept {
     return tiles_to_cover(tiles_to_cover(p.n, mfma_rows), policy.waves / policy.k_waves);
   }

@@ -132,8 +132,9 @@ struct Machine {
   static constexpr int registers = 512;
 };
 
-/// Vector instructions of a wave for one step on the vector units: decoding the weights, and decoding and multiplying a
-/// token. Counted in the compiled code.
+/// Instructions on the vector units, counted in the compiled code: what a wave does once, and vector instructions for
+/// one step, to decode the weights, and to decode and multiply a token.
+inline constexpr double gemv_instructions_a_wave = 120;
 inline constexpr double gemv_instructions_a_step = 20;
 inline constexpr double gemv_instructions_a_token = 42;
 
@@ -156,7 +157,8 @@ inline constexpr double gemv_instructions_a_token = 42;
   const double groups_a_unit = std::max(1.0, std::floor(waves_a_simd * Machine::simds / waves));
   const double generations = std::ceil(groups / (groups_a_unit * compute_units));
   const double resident_waves = std::min(groups, groups_a_unit * compute_units) * waves;
-  const double in_flight = std::max(1.0, resident_waves * bytes_a_wave);
+  // In a wave's further rounds only tokens are under way.
+  const double in_flight = std::max(1.0, resident_waves * bytes_a_wave / rounds);
   // By Little's law a round trip moves what is in flight, and takes the longer the more is queued at the memory.
   const double rate = in_flight / (Machine::load_round_seconds + in_flight / Machine::read_bytes_per_second);
   return std::max(generations * passes * rounds * Machine::load_round_seconds, weight_bytes / rate) +
