@@ -124,6 +124,7 @@ struct Machine {
   static constexpr double cache_bytes_per_second = 16e12;  ///< of tokens, which every work-group reads again
   static constexpr double launch_seconds = 2.0e-6;
   static constexpr double load_round_seconds = 1.0e-6;
+  static constexpr double pass_seconds = 0.5e-6;       ///< a wave turns to its next share of k, with nothing under way
   static constexpr double reduction_seconds = 0.5e-6;  ///< over the waves of a work-group
   static constexpr double arrival_seconds = 1.5e-6;    ///< partial sums written, counted and read again
   /// Of a SIMD: 64 lanes take four cycles, packed f32 too, at 2.4 GHz (157.3 TFLOP/s of f32 in the datasheet).
@@ -162,7 +163,7 @@ inline constexpr double gemv_instructions_a_token = 42;
   // By Little's law a round trip moves what is in flight, and takes the longer the more is queued at the memory.
   const double rate = in_flight / (Machine::load_round_seconds + in_flight / Machine::read_bytes_per_second);
   return std::max(generations * passes * rounds * Machine::load_round_seconds, weight_bytes / rate) +
-         0.5 * Machine::load_round_seconds;
+         0.5 * Machine::load_round_seconds + (passes - 1) * Machine::pass_seconds;
 }
 
 }  // namespace millet::gfx950
