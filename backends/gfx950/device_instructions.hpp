@@ -110,13 +110,14 @@ MILLET_GPU std::uint32_t not_hoisted(std::uint32_t x) {
   return x;
 }
 
-MILLET_GPU int not_hoisted(int x) {  // a value that differs from lane to lane
-  asm volatile("" : "+v"(x));
-  return x;
-}
 template <class T>
 MILLET_GPU const T* not_hoisted(const T* x) {
   asm volatile("" : "+s"(x));
+  return x;
+}
+/// The same of a value that differs from lane to lane.
+MILLET_GPU int lanes_not_hoisted(int x) {
+  asm volatile("" : "+v"(x));
   return x;
 }
 

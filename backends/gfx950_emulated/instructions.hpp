@@ -146,6 +146,7 @@ template <class T>
 MILLET_GPU T not_hoisted(T x) {
   return x;
 }
+MILLET_GPU int lanes_not_hoisted(int x) { return x; }
 template <class... T>
 MILLET_GPU void loaded_by_here(T...) {}
 

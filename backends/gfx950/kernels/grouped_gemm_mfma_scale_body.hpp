@@ -54,7 +54,7 @@ MILLET_GPU void grouped_gemm_mfma_scale(const GroupedArguments& x) {
       }
       // Computed here, not ahead of the weights for all rounds.
       const WaveSums<Waves, Tiles> wave_sums{lds, not_hoisted(x.k_waves_log2)};
-      const auto thread = static_cast<std::uint32_t>(not_hoisted(thread_id()));
+      const auto thread = static_cast<std::uint32_t>(lanes_not_hoisted(thread_id()));
       wave_sums.write(sums);
       barrier();
       for (std::uint32_t quad = thread; quad < wave_sums.quads(); quad += threads) {

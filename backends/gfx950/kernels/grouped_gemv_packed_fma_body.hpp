@@ -61,7 +61,7 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
 
         // Of the one element of C that this thread stores.
         const Sums lane_sums{lds, turn * Sums::size, x.k_waves_log2};
-        const auto thread = static_cast<std::uint32_t>(not_hoisted(thread_id()));
+        const auto thread = static_cast<std::uint32_t>(lanes_not_hoisted(thread_id()));
         const std::uint32_t columns_log2 = lane_sums.columns_log2();
         const std::uint32_t token = thread >> columns_log2;
         const std::uint32_t in_group = thread & ((1U << columns_log2) - 1);

@@ -162,7 +162,7 @@ struct TokenRows {
   MILLET_GPU TokenRows(const TokensArguments& a, std::uint32_t k_, const RowOf& row_of) : k(k_) {
     values = make_buffer(not_hoisted(a.values), a.value_bytes);
     scales = make_buffer(not_hoisted(a.scales), a.scale_bytes);
-    const int lane = not_hoisted(lane_id());
+    const int lane = lanes_not_hoisted(lane_id());
     const auto group = static_cast<std::uint32_t>(mfma_group(lane));
     for_each_index<Tiles>([&](auto tile) {
       const std::int32_t row = row_of(tile * mfma_rows + mfma_row(lane));
@@ -246,7 +246,7 @@ struct TokenRows<Tiles, true> {
   template <class RowOf>
   MILLET_GPU TokenRows(const TokensArguments& a, std::uint32_t k_, const RowOf& row_of) : k(k_) {
     values = make_buffer(not_hoisted(a.values), a.value_bytes);
-    const int lane = not_hoisted(lane_id());
+    const int lane = lanes_not_hoisted(lane_id());
     const auto group = static_cast<std::uint32_t>(mfma_group(lane));
     for_each_index<Tiles>([&](auto tile) {
       const std::int32_t row = row_of(tile * mfma_rows + mfma_row(lane));
