@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "millet/dispatch/probe_arithmetic.hpp"
-
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +8,8 @@
 #include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma.hpp"
+#include "millet/dispatch/host_backend.hpp"
+#include "millet/dispatch/probe_arithmetic.hpp"
 
 namespace millet::gfx950_emulated {
 
@@ -47,15 +47,6 @@ Expected<DeviceBuffer> allocate(Index bytes) {
   return DeviceBuffer(data, bytes, release);
 }
 
-// The device's memory is the host's, and every call is over when it returns.
-Expected<void> copy(void* to, const void* from, Index bytes, Stream) {
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
-  return {};
-}
-Expected<Stream> create_stream() { return Stream{}; }
-void destroy_stream(Stream) noexcept {}
-Expected<void> synchronize(Stream) { return {}; }
-
 constexpr std::string_view no_times =
     "gfx950_emulated: emulation computes results and has no times; use 'millet verify --backend gfx950_emulated'";
 
@@ -82,19 +73,13 @@ constexpr std::array grouped_kernels{
 }  // namespace
 
 Backend backend() noexcept {
-  Backend b{};
+  Backend b = make_host_backend();
   b.name = "gfx950_emulated";
   b.description = "the gfx950 kernels, executed lane by lane on the host: results, no times";
   b.available = available;
   b.device_info = device_info;
   b.allocate = allocate;
-  b.copy_to_device = copy;
-  b.copy_to_host = copy;
-  b.create_stream = create_stream;
-  b.destroy_stream = destroy_stream;
-  b.synchronize = synchronize;
   b.prepare_batch = prepare_batch;
-  b.launches_per_sample = 1;
   b.measure_ceilings = measure_ceilings;
   b.probe = [] { return probe_arithmetic(backend()); };
   b.has_times = false;

@@ -2,13 +2,11 @@
 #include <Kokkos_Core.hpp>
 #include <array>
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 
 #include "millet/backends/portable/kernels/gemm_range.hpp"
 #include "millet/backends/portable/kernels/gemv_range.hpp"
 #include "millet/backends/portable/kernels/grouped_gemm_range.hpp"
-#include "millet/dispatch/backend.hpp"
+#include "millet/dispatch/host_backend.hpp"
 
 namespace millet::portable {
 
@@ -40,15 +38,7 @@ Expected<DeviceInfo> device_info() {
 
 Expected<DeviceBuffer> allocate(Index bytes) {
   if constexpr (on_host) {
-    // Whole 2 MB pages for large buffers: streaming weights through 4 KB pages would miss the TLB every 4 KB.
-    constexpr Index huge_page = Index{2} << 20;
-    const Index alignment = bytes >= huge_page ? huge_page : 256;
-    const Index size = round_up_to_tile(bytes < 1 ? 1 : bytes, alignment);
-    void* const data = std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(size));
-    if (data == nullptr) return fail(ErrorCode::unavailable, "portable: no memory for a buffer of {} bytes", bytes);
-    advise_huge_pages(data, size);
-    std::memset(data, 0, static_cast<std::size_t>(size));
-    return DeviceBuffer(data, bytes, [](void* p) noexcept { std::free(p); });
+    return allocate_host_memory(bytes);
   } else {
     try {
       void* const data = Kokkos::kokkos_malloc<Memory>("millet", static_cast<std::size_t>(bytes < 1 ? 1 : bytes));

@@ -10,6 +10,7 @@
 #include "millet/backends/gfx950/kernels/gemv_packed_fma.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemm_mfma_scale.hpp"
 #include "millet/backends/gfx950/kernels/grouped_gemv_packed_fma.hpp"
+#include "millet/dispatch/host_backend.hpp"
 
 namespace millet::gfx950_isa {
 
@@ -49,13 +50,6 @@ Expected<DeviceBuffer> allocate(Index bytes) {
   return DeviceBuffer(data, bytes, release);
 }
 
-Expected<void> copy(void* to, const void* from, Index bytes, Stream) {
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
-  return {};
-}
-Expected<Stream> create_stream() { return Stream{}; }
-void destroy_stream(Stream) noexcept {}
-Expected<void> synchronize(Stream) { return {}; }
 Expected<TimedBatch> prepare_batch(std::vector<Launch>, Replay, Stream) {
   return fail(ErrorCode::unsupported, "gfx950_isa: no times");
 }
@@ -105,19 +99,13 @@ Expected<void> run_kernel(const gfx950::KernelLaunch& x, std::uint64_t seed) {
 }
 
 Backend backend() noexcept {
-  Backend b{};
+  Backend b = make_host_backend();
   b.name = "gfx950_isa";
   b.description = "the gfx950 kernels' compiled code, interpreted on the host: results, no times";
   b.available = available;
   b.device_info = device_info;
   b.allocate = allocate;
-  b.copy_to_device = copy;
-  b.copy_to_host = copy;
-  b.create_stream = create_stream;
-  b.destroy_stream = destroy_stream;
-  b.synchronize = synchronize;
   b.prepare_batch = prepare_batch;
-  b.launches_per_sample = 1;
   b.measure_ceilings = measure_ceilings;
   b.has_times = false;
   b.gemm_kernels = gemm_kernels;
