@@ -113,8 +113,8 @@ class Tuning {
   static std::string shape_text(const RecordCase& subject) {
     return subject.operation == "dense"
                ? fmt::format("{} m={} n={} k={}", subject.label, subject.m, subject.n, subject.k)
-               : fmt::format("{} slots={} n={} k={} e={}", subject.label, subject.slots, subject.n, subject.k,
-                             subject.experts);
+               : fmt::format("{} slots={} n={} k={} e={}{}", subject.label, subject.slots, subject.n, subject.k,
+                             subject.experts, subject.epilogue ? " " + *subject.epilogue : "");
   }
 
   struct Decided {

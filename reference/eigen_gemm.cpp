@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "millet/reference/epilogue.hpp"
+
 namespace millet::reference {
 
 namespace {
@@ -40,7 +42,9 @@ Product empty_product(Index rows, Index n, Index k) {
           k,
           std::vector<double>(size),
           std::vector<double>(size),
-          std::vector<bool>(static_cast<std::size_t>(rows), false)};
+          std::vector<bool>(static_cast<std::size_t>(rows), false),
+          {},
+          {}};
 }
 
 // Adds rows_of_c[i] = weight[i] * a.row(i) * b^T to the product, in panels of b that stay small in f64.
@@ -94,9 +98,19 @@ Product eigen_grouped_gemm(const HostGrouped& operands) {
     std::vector<double> weights;
     for (const Index slot : slots) {
       a_rows.push_back(slot / p.a_div);
-      weights.push_back(p.weighted ? static_cast<double>((*operands.slot_weights)[slot]) : 1.0);
+      const bool weigh_sums = p.weighted && p.epilogue != Epilogue::swiglu;
+      weights.push_back(weigh_sums ? static_cast<double>((*operands.slot_weights)[slot]) : 1.0);
     }
     multiply(decode_rows(operands.a->mx.view(), a_rows), (*operands.b)[expert].view(), slots, weights, product);
+  }
+  switch (p.epilogue) {
+    case Epilogue::none:
+      break;
+    case Epilogue::swiglu:
+      return swiglu_of(product, p.swiglu,
+                       p.weighted ? std::span<const float>(*operands.slot_weights) : std::span<const float>());
+    case Epilogue::topk_sum:
+      return topk_sum_of(product, p.top_k);
   }
   return product;
 }

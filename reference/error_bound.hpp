@@ -16,13 +16,15 @@ namespace millet::reference {
 /// roundoff:
 ///   any accumulator:  6 sqrt(k) u S                (probabilistic bound of Higham and Mary: any order, any split)
 ///   f32 accumulator:  the smaller of that and 16 u S   (measured worst is 0.3 u S; the factor is the margin)
-/// to which the store adds half a unit in the last place of the output type, and sums near the underflow threshold add
+/// An epilogue passes this on, with c = error / S, as its Product says: c magnitude + c^2 second_order + evaluation.
+/// To that the store adds half a unit in the last place of the output type, and sums near the underflow threshold add
 /// one quantum 2^-149 for each of the k / 32 scaled block sums.
 struct ErrorBound {
   Accumulator accumulator = f32_accumulator;
   OutputType output = OutputType::bf16;
 
-  [[nodiscard]] double operator()(double y, double magnitude, Index k) const noexcept;
+  [[nodiscard]] double operator()(double y, double magnitude, Index k, double second_order = 0,
+                                  double evaluation = 0) const noexcept;
 };
 
 /// What comparing C with the oracle found.

@@ -228,6 +228,9 @@ Expected<HostBaselineRun> HostBaselineRun::make(const HostBaseline& baseline, co
 Expected<HostBaselineRun> HostBaselineRun::make(const HostBaseline& baseline, const HostGrouped& operands,
                                                 Index threads) {
   const GroupedProblem& p = operands.problem;
+  if (p.epilogue != Epilogue::none) {
+    return fail(ErrorCode::unavailable, "baseline {}: it has no {} epilogue", baseline.name, to_string(p.epilogue));
+  }
   HostBaselineRun run;
   run.state_ = std::make_shared<State>();
   State& state = *run.state_;

@@ -39,8 +39,9 @@ std::string name_of_row(const ShapeCases& cases) {
     return fmt::format("{}{}/n{}/k{}", dense->label, tp, dense->n, dense->k);
   }
   const auto& moe = std::get<MoeShape>(cases.shape);
-  return fmt::format("{}/tp{}/ep{}/e{}/top{}/div{}/block{}{}/n{}/k{}", moe.label, moe.tp, moe.ep, moe.experts,
-                     moe.top_k, moe.a_div, moe.block_m, moe.weighted ? "/weighted" : "", moe.n, moe.k);
+  const std::string epilogue = moe.epilogue == "none" ? "" : "/" + moe.epilogue;
+  return fmt::format("{}/tp{}/ep{}/e{}/top{}/div{}/block{}{}{}/n{}/k{}", moe.label, moe.tp, moe.ep, moe.experts,
+                     moe.top_k, moe.a_div, moe.block_m, moe.weighted ? "/weighted" : "", epilogue, moe.n, moe.k);
 }
 
 template <class Shape>

@@ -78,6 +78,10 @@ Expected<RoutedTokens> route_tokens(const MoeShape& shape, Index tokens, const O
   fields.weighted = shape.weighted;
   fields.activation = options.activation;
   fields.output = options.output;
+  const NamedEpilogue named = parse_named_epilogue(shape.epilogue).value_or(NamedEpilogue{});
+  fields.epilogue = named.epilogue;
+  fields.swiglu = named.swiglu;
+  fields.top_k = shape.top_k;
   auto logical = make_grouped_problem(fields);
   if (!logical) return fail(std::move(logical));
   routed.logical = *logical;

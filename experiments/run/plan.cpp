@@ -184,6 +184,7 @@ class Planner {
       subject.a_div = shape.a_div;
       subject.block_m = shape.block_m;
       subject.weighted = shape.weighted;
+      if (shape.epilogue != "none") subject.epilogue = shape.epilogue;
       auto entered = enter(planned, subject);
       if (!entered) return fail(std::move(entered));
       if (*entered) planned_shape.grouped.push_back(std::move(planned));

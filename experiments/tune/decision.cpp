@@ -50,6 +50,9 @@ TunedKey key_of(const RecordCase& subject, const DeviceInfo& device) {
   problem.n = subject.n;
   problem.k = subject.k;
   problem.activation = activation;
+  if (subject.epilogue) {
+    problem.epilogue = parse_named_epilogue(*subject.epilogue).value_or(NamedEpilogue{}).epilogue;
+  }
   return tuned_key(device, problem);
 }
 

@@ -25,6 +25,8 @@ struct Envelope {
   Index k_max = std::numeric_limits<Index>::max();
   bool bf16_activations = false;  ///< quantizes bf16 activations itself
   bool f32_activations = false;   ///< quantizes f32 activations itself
+  bool swiglu = false;            ///< computes Epilogue::swiglu
+  bool topk_sum = false;          ///< computes Epilogue::topk_sum
 
   [[nodiscard]] constexpr Verdict contains(const GemmProblem& p) const noexcept {
     if (p.m < m_min || p.m > m_max) return {"m outside the envelope"};
@@ -32,6 +34,8 @@ struct Envelope {
   }
   /// The limits on m do not apply: how many rows an expert gets is known only on the device.
   [[nodiscard]] constexpr Verdict contains(const GroupedProblem& p) const noexcept {
+    if (p.epilogue == Epilogue::swiglu && !swiglu) return {"the swiglu epilogue is unsupported"};
+    if (p.epilogue == Epilogue::topk_sum && !topk_sum) return {"the topk_sum epilogue is unsupported"};
     return contains(p.n, p.k, p.activation);
   }
 

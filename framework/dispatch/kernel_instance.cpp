@@ -54,6 +54,7 @@ struct KernelInstance<P>::State {
   std::vector<DeviceBuffer> b_values, b_scales;
   typename KernelFor<P>::OperandsRef operands;  // with the weights of copy 0
   Index output_rows;
+  Index output_cols;
 };
 
 namespace {
@@ -135,6 +136,7 @@ Expected<void> upload_operands(const Backend& backend, const LayoutDescriptor& l
                                Index copies, State& state) {
   const GemmProblem& p = host.problem;
   state.output_rows = p.m;
+  state.output_cols = p.n;
   if (auto done = upload_activations(backend, *host.a, p.activation, p.m, p.k, state); !done) return done;
   return upload_weights(backend, layout, {host.b, 1}, p.n, p.k, copies, state);
 }
@@ -156,7 +158,8 @@ Expected<void> upload_operands(const Backend& backend, const LayoutDescriptor& l
                 host.b->size(), host.routing->sorted_token_ids.size(), host.routing->expert_ids.size(), p.experts,
                 p.padded_slots, p.blocks(), p.weighted ? ", and a weight for each slot" : "");
   }
-  state.output_rows = p.slots;
+  state.output_rows = p.c_rows();
+  state.output_cols = p.c_cols();
   if (auto done = upload_activations(backend, *host.a, p.activation, p.a_rows(), p.k, state); !done) return done;
   if (auto done = upload_weights(backend, layout, *host.b, p.n, p.k, copies, state); !done) return done;
   const Routing& routing = *host.routing;
@@ -193,8 +196,9 @@ Expected<KernelInstance<P>> KernelInstance<P>::create(const Backend& backend, co
     return fail(std::move(done));
   }
   const P& p = state->problem;
-  MILLET_ASSIGN_OR_RETURN(state->output, backend.allocate(state->output_rows * p.n * bytes_per_element(p.output)));
-  state->operands.c = {state->output.data(), p.n};
+  MILLET_ASSIGN_OR_RETURN(state->output,
+                          backend.allocate(state->output_rows * state->output_cols * bytes_per_element(p.output)));
+  state->operands.c = {state->output.data(), state->output_cols};
   if (const Index bytes = kernel.workspace_bytes(p, policy); bytes > 0) {
     MILLET_ASSIGN_OR_RETURN(state->workspace, backend.allocate(bytes));
   }
@@ -217,6 +221,25 @@ Launch KernelInstance<P>::launch(Index copy) const {
 }
 
 template <class P>
+Expected<void> KernelInstance<P>::reroute(const Routing& routing) const requires std::same_as<P, GroupedProblem> {
+  const State& s = *state_;
+  const auto ids = static_cast<Index>(routing.sorted_token_ids.size());
+  const auto experts = static_cast<Index>(routing.expert_ids.size());
+  if (ids != s.problem.padded_slots || experts != s.problem.blocks()) {
+    return fail(ErrorCode::invalid_argument,
+                "KernelInstance: {} slot ids and {} expert ids given to reroute, the problem has {} and {}", ids,
+                experts, s.problem.padded_slots, s.problem.blocks());
+  }
+  const auto copy = [&](const DeviceBuffer& to, std::span<const std::int32_t> from) {
+    return s.backend->copy_to_device(to.data(), from.data(), static_cast<Index>(from.size_bytes()), Stream{});
+  };
+  if (auto done = copy(s.token_ids, routing.sorted_token_ids); !done) return done;
+  if (auto done = copy(s.expert_ids, routing.expert_ids); !done) return done;
+  if (auto done = copy(s.tokens_post_padded, {&routing.num_tokens_post_padded, 1}); !done) return done;
+  return s.backend->synchronize(Stream{});
+}
+
+template <class P>
 Expected<void> KernelInstance<P>::fill_output(std::byte value) const {
   const std::vector<std::byte> bytes(static_cast<std::size_t>(state_->output.bytes()), value);
   if (auto copied =
@@ -230,7 +253,7 @@ Expected<void> KernelInstance<P>::fill_output(std::byte value) const {
 template <class P>
 Expected<std::vector<float>> KernelInstance<P>::output() const {
   const State& s = *state_;
-  const auto count = static_cast<std::size_t>(s.output_rows * s.problem.n);
+  const auto count = static_cast<std::size_t>(s.output_rows * s.output_cols);
   std::vector<float> result(count);
   std::vector<BF16> narrow(s.problem.output == OutputType::bf16 ? count : 0);
   void* const target = narrow.empty() ? static_cast<void*>(result.data()) : narrow.data();

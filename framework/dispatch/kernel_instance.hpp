@@ -36,10 +36,14 @@ class KernelInstance {
   /// A launch that outlives this object's scope: it shares the device memory.
   [[nodiscard]] Launch launch(Index copy) const;
 
+  /// Routes the next calls of a grouped product otherwise, as every step of a decoder does; the workspace stays as the
+  /// calls before left it. Errors: invalid_argument when the lengths differ from those that the instance was made with.
+  [[nodiscard]] Expected<void> reroute(const Routing& routing) const requires std::same_as<P, GroupedProblem>;
+
   /// Fills C with a byte, so that rows which nobody writes can be told (0xFF is NaN in bf16 and f32).
   [[nodiscard]] Expected<void> fill_output(std::byte value) const;
 
-  /// Waits for the default stream and returns C [rows, n] contiguous, bf16 widened to f32.
+  /// Waits for the default stream and returns C contiguous, bf16 widened to f32.
   [[nodiscard]] Expected<std::vector<float>> output() const;
 
   /// Waits and returns the workspace's bytes, for tests that look at what a kernel leaves behind.

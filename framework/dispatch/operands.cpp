@@ -40,6 +40,7 @@ Index bytes_of_rows(Index rows, Index stride, Index row_elements, Index element_
 struct Extents {
   Index a_rows;
   Index c_rows;
+  Index c_cols;
   Index n;
   Index k;
   Index experts;
@@ -72,9 +73,9 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
                 "{}: activation strides must be at least {} (values) and {} (scales), got {} and {}", kernel, e.k,
                 mx ? blocks : 0, a.value_stride, a.scale_stride);
   }
-  if (c.row_stride < e.n) {
-    return fail(ErrorCode::invalid_layout, "{}: the output's row stride must be at least n={}, got {}", kernel, e.n,
-                c.row_stride);
+  if (c.row_stride < e.c_cols) {
+    return fail(ErrorCode::invalid_layout, "{}: the output's row stride must be at least {} (its columns), got {}",
+                kernel, e.c_cols, c.row_stride);
   }
   const Index values_needed = saturated(e.experts, layout.value_count(e.n, e.k), 0);
   const Index scales_needed = saturated(e.experts, layout.scale_count(e.n, e.k), 0);
@@ -92,7 +93,8 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
 
   const Index element = activation_element_bytes(e.activation);
   const Index output_element = bytes_per_element(e.output);
-  const Range output{"output", c.values, bytes_of_rows(e.c_rows, c.row_stride, e.n, output_element), output_element};
+  const Range output{"output", c.values, bytes_of_rows(e.c_rows, c.row_stride, e.c_cols, output_element),
+                     output_element};
   const Range scratch{"workspace", workspace.data, workspace_needed, workspace_alignment};
   const std::array inputs{
       Range{"activation values", a.values, bytes_of_rows(e.a_rows, a.value_stride, e.k, element), element},
@@ -144,7 +146,7 @@ Expected<void> check(std::string_view kernel, const Extents& e, const Activation
 Expected<void> check_operands(std::string_view kernel, const GemmProblem& p, const GemmOperandsRef& operands,
                               const LayoutDescriptor& layout, Index alignment, Workspace workspace,
                               Index workspace_needed) {
-  const Extents extents{p.m, p.m, p.n, p.k, 1, p.output, p.activation};
+  const Extents extents{p.m, p.m, p.n, p.n, p.k, 1, p.output, p.activation};
   return check(kernel, extents, operands.a, operands.b, operands.c, {}, layout, alignment, workspace, workspace_needed);
 }
 
@@ -160,7 +162,7 @@ Expected<void> check_operands(std::string_view kernel, const GroupedProblem& p, 
     return fail(ErrorCode::invalid_argument, "{}: slot weights are {} but the problem is {}", kernel,
                 routing.slot_weights != nullptr ? "given" : "null", p.weighted ? "weighted" : "not weighted");
   }
-  const Extents extents{p.a_rows(), p.slots, p.n, p.k, p.experts, p.output, p.activation};
+  const Extents extents{p.a_rows(), p.c_rows(), p.c_cols(), p.n, p.k, p.experts, p.output, p.activation};
   const RoutingRanges ranges{
       Range{"sorted token ids", routing.sorted_token_ids, saturated(p.padded_slots, 4, 0), 4},
       Range{"expert ids", routing.expert_ids, saturated(p.blocks(), 4, 0), 4},

@@ -38,7 +38,7 @@ struct Activations {
 /// C, row-major, of the problem's output type.
 struct Output {
   void* values = nullptr;
-  Index row_stride = 0;  ///< in elements, at least n
+  Index row_stride = 0;  ///< in elements, at least the columns of C
 };
 
 /// Scratch memory of a call: owned by the caller, one for each stream, zeroed once when allocated, aligned to

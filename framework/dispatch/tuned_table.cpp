@@ -10,6 +10,18 @@ namespace millet {
 
 namespace {
 
+// How a key spells a grouped problem with an epilogue: two epilogues are tuned apart.
+std::string grouped_operation(Epilogue epilogue) {
+  return epilogue == Epilogue::none ? "grouped" : fmt::format("grouped_{}", to_string(epilogue));
+}
+
+std::optional<Epilogue> grouped_epilogue(std::string_view operation) {
+  for (const Epilogue epilogue : {Epilogue::none, Epilogue::swiglu, Epilogue::topk_sum}) {
+    if (operation == grouped_operation(epilogue)) return epilogue;
+  }
+  return std::nullopt;
+}
+
 std::string_view trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(" \t\r");
   if (first == std::string_view::npos) return {};
@@ -70,7 +82,9 @@ class RowReader {
   }
   std::string operation() {
     const std::string_view field = fields_[at_++];
-    if (field != "dense" && field != "grouped") complain(fmt::format("'{}' is neither dense nor grouped", field));
+    if (field != "dense" && !grouped_epilogue(field)) {
+      complain(fmt::format("'{}' is none of dense, grouped, grouped_swiglu, grouped_topk_sum", field));
+    }
     return std::string(field);
   }
   ActivationFormat activation() {
@@ -121,6 +135,7 @@ std::string complaint_about(const TunedRow& row, const Backend& backend) {
   problem.k = key.k;
   problem.padded_slots = key.m;
   problem.activation = key.activation;
+  problem.epilogue = grouped_epilogue(key.operation).value_or(Epilogue::none);
   return complaint_about_kernel(backend.grouped_kernels, row, make_grouped_problem(problem));
 }
 
@@ -136,7 +151,14 @@ TunedKey tuned_key(const DeviceInfo& device, const GemmProblem& p) {
 }
 
 TunedKey tuned_key(const DeviceInfo& device, const GroupedProblem& p) {
-  return {device.architecture, device.compute_units, "grouped", p.activation, p.slots, p.n, p.k, p.experts};
+  return {device.architecture,
+          device.compute_units,
+          grouped_operation(p.epilogue),
+          p.activation,
+          p.slots,
+          p.n,
+          p.k,
+          p.experts};
 }
 
 std::size_t TunedTable::KeyHash::operator()(const TunedKey& key) const noexcept {

@@ -15,7 +15,7 @@ namespace millet {
 struct TunedKey {
   std::string arch;
   Index units = 0;
-  std::string operation;  ///< "dense" or "grouped"
+  std::string operation;  ///< "dense", "grouped", "grouped_swiglu" or "grouped_topk_sum"
   ActivationFormat activation = ActivationFormat::mx;
   Index m = 0;
   Index n = 0;

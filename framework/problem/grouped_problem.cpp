@@ -2,6 +2,7 @@
 #include "millet/problem/grouped_problem.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "millet/problem/extent_checks.hpp"
@@ -10,12 +11,46 @@ namespace millet {
 
 namespace {
 constexpr Index max_id = std::numeric_limits<std::int32_t>::max();
+
+Expected<void> check_epilogue(std::string_view where, const GroupedProblem& p) {
+  if (p.epilogue == Epilogue::swiglu) {
+    if (p.n % 2 != 0) {
+      return fail(ErrorCode::invalid_problem, "{}: swiglu pairs gate and up rows, n must be even, got {}", where, p.n);
+    }
+    const Swiglu& s = p.swiglu;
+    if (!std::isfinite(s.alpha) || !std::isfinite(s.up_offset) || !(s.limit > 0)) {
+      return fail(ErrorCode::invalid_problem,
+                  "{}: swiglu needs a finite alpha and up_offset and a limit above 0, got alpha={} limit={} "
+                  "up_offset={}",
+                  where, s.alpha, s.limit, s.up_offset);
+    }
+  }
+  if (p.epilogue == Epilogue::topk_sum && p.slots % p.top_k != 0) {
+    return fail(ErrorCode::invalid_problem, "{}: topk_sum needs a multiple of top_k={} slots, got {}", where, p.top_k,
+                p.slots);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<Epilogue> parse_epilogue(std::string_view name) noexcept {
+  for (const Epilogue epilogue : {Epilogue::none, Epilogue::swiglu, Epilogue::topk_sum}) {
+    if (name == to_string(epilogue)) return epilogue;
+  }
+  return std::nullopt;
 }
 
 std::string to_string(const GroupedProblem& problem) {
   std::string text = fmt::format("e={} slots={} n={} k={} a_div={}", problem.experts, problem.slots, problem.n,
                                  problem.k, problem.a_div);
   if (problem.weighted) text += " weighted";
+  if (problem.epilogue == Epilogue::swiglu) {
+    text += " swiglu";
+    if (const Swiglu& s = problem.swiglu; s != Swiglu{})
+      text += fmt::format("({}, {}, {})", s.alpha, s.limit, s.up_offset);
+  }
+  if (problem.epilogue == Epilogue::topk_sum) text += fmt::format(" topk_sum({})", problem.top_k);
   if (problem.activation != ActivationFormat::mx) text += fmt::format(" a={}", to_string(problem.activation));
   if (problem.output != OutputType::bf16) text += fmt::format(" c={}", to_string(problem.output));
   return text;
@@ -29,7 +64,8 @@ Expected<GroupedProblem> make_grouped_problem(GroupedProblem p) {
                                            {"k", p.k},
                                            {"a_div", p.a_div},
                                            {"block_m", p.block_m},
-                                           {"padded_slots", p.padded_slots}});
+                                           {"padded_slots", p.padded_slots},
+                                           {"top_k", p.top_k}});
       !checked) {
     return fail(std::move(checked));
   }
@@ -48,6 +84,7 @@ Expected<GroupedProblem> make_grouped_problem(GroupedProblem p) {
        {std::initializer_list<Index>{p.experts, p.n, p.k, 4}, {p.slots, p.k, 4}, {p.slots, p.n, 4}}) {
     if (auto checked = check_addressable(where, factors); !checked) return fail(std::move(checked));
   }
+  if (auto checked = check_epilogue(where, p); !checked) return fail(std::move(checked));
   return p;
 }
 

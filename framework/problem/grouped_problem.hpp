@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "millet/error/expected.hpp"
+#include "millet/problem/epilogue.hpp"
 #include "millet/problem/gemm_problem.hpp"
 
 namespace millet {
@@ -17,10 +18,17 @@ namespace millet {
 /// A slot is a (token, choice) pair, slot = token * top_k + choice. a_div = top_k reads one activation row for all
 /// choices of a token (the up projection); a_div = 1 reads a row for each slot (the down projection).
 /// Rows of C whose slot no routing entry names are left as they are.
+///
+/// An epilogue takes these rows on, in f32 (decision 0013):
+///   swiglu    C [slots, n / 2]: column j from the sums of weight rows 2j (gate) and 2j + 1 (up), see
+///   interleave_gate_up.
+///             Slot weights multiply the result, not the sums.
+///   topk_sum  C [slots / top_k, n]: the sum over the top_k slots of a token, in ascending order. Every row is written;
+///             a slot that no routing entry names adds nothing, as on a rank that does not have its expert.
 struct GroupedProblem {
   Index experts = 0;       ///< B is [experts, n, k]
-  Index slots = 0;         ///< rows of C
-  Index n = 0;             ///< columns of C
+  Index slots = 0;         ///< (token, choice) pairs
+  Index n = 0;             ///< rows of an expert's weights
   Index k = 0;             ///< reduction extent, a multiple of 32
   Index a_div = 1;         ///< slots that share one row of A
   Index block_m = 1;       ///< routing entries per block; a block belongs to one expert
@@ -28,11 +36,19 @@ struct GroupedProblem {
   bool weighted = false;   ///< whether slot weights (f32 [slots]) multiply the result
   ActivationFormat activation = ActivationFormat::mx;
   OutputType output = OutputType::bf16;
+  Epilogue epilogue = Epilogue::none;
+  Swiglu swiglu{};  ///< of Epilogue::swiglu
+  Index top_k = 1;  ///< slots of a token, for Epilogue::topk_sum
 
   friend constexpr bool operator==(const GroupedProblem&, const GroupedProblem&) = default;
 
   /// Rows of A.
   [[nodiscard]] MILLET_HD constexpr Index a_rows() const noexcept { return tiles_to_cover(slots, a_div); }
+  /// Rows and columns of C.
+  [[nodiscard]] MILLET_HD constexpr Index c_rows() const noexcept {
+    return epilogue == Epilogue::topk_sum ? slots / top_k : slots;
+  }
+  [[nodiscard]] MILLET_HD constexpr Index c_cols() const noexcept { return epilogue == Epilogue::swiglu ? n / 2 : n; }
   /// Number of routing blocks, the length of expert_ids.
   [[nodiscard]] MILLET_HD constexpr Index blocks() const noexcept { return padded_slots / block_m; }
 
@@ -47,7 +63,8 @@ struct GroupedProblem {
   /// Compulsory traffic when the routing touches `touched_experts` experts: each of their weights once, A, C once.
   [[nodiscard]] constexpr double bytes(Index touched_experts) const noexcept {
     return static_cast<double>(touched_experts) * expert_bytes() + activation_bytes(activation, a_rows(), k) +
-           static_cast<double>(slots) * static_cast<double>(n) * static_cast<double>(bytes_per_element(output));
+           static_cast<double>(c_rows()) * static_cast<double>(c_cols()) *
+               static_cast<double>(bytes_per_element(output));
   }
 };
 
@@ -55,7 +72,8 @@ struct GroupedProblem {
 [[nodiscard]] std::string to_string(const GroupedProblem& problem);
 
 /// Errors: invalid_problem when an extent is < 1, k is not a multiple of 32, padded_slots is not a multiple of block_m,
-/// an id would not fit 32 bits, or an operand would pass 2^62 bytes.
+/// an id would not fit 32 bits, or an operand would pass 2^62 bytes; with an epilogue also when n is odd or alpha,
+/// limit or up_offset is no number that swiglu can use, or slots is not a multiple of top_k.
 [[nodiscard]] Expected<GroupedProblem> make_grouped_problem(GroupedProblem fields);
 
 /// Routing in some memory space: which slots each block of `block_m` entries computes, and with which expert.

@@ -13,9 +13,10 @@ namespace {
 
 constexpr std::string_view dense_schema = "# millet-dense-shapes 1";
 constexpr std::array<std::string_view, 7> dense_columns{"label", "tp", "k", "n", "m", "presets", "source"};
-constexpr std::string_view moe_schema = "# millet-moe-shapes 1";
-constexpr std::array<std::string_view, 13> moe_columns{
-    "label", "tp", "ep", "experts", "n", "k", "top_k", "a_div", "weighted", "block_m", "m", "presets", "source"};
+constexpr std::string_view moe_schema = "# millet-moe-shapes 2";
+constexpr std::array<std::string_view, 14> moe_columns{"label",    "tp",    "ep",      "experts",  "n",
+                                                       "k",        "top_k", "a_div",   "weighted", "block_m",
+                                                       "epilogue", "m",     "presets", "source"};
 constexpr std::string_view published_schema = "# millet-published 1";
 constexpr std::array<std::string_view, 11> published_columns{
     "label", "k", "n", "m", "speedup", "us", "baseline_us", "device", "baseline", "source", "note"};
@@ -180,6 +181,13 @@ Expected<std::vector<Row>> parse(std::string_view csv, std::string_view name, st
 
 }  // namespace
 
+std::optional<NamedEpilogue> parse_named_epilogue(std::string_view name) noexcept {
+  if (name == "swiglu_oai") return NamedEpilogue{Epilogue::swiglu, swiglu_oai};
+  const auto epilogue = parse_epilogue(name);
+  if (!epilogue) return std::nullopt;
+  return NamedEpilogue{*epilogue, {}};
+}
+
 Expected<std::vector<DenseShape>> parse_dense_shapes(std::string_view csv, std::string_view name) {
   const auto read_row = [](RowReader& reader) {
     DenseShape shape;
@@ -215,6 +223,12 @@ Expected<std::vector<MoeShape>> parse_moe_shapes(std::string_view csv, std::stri
     }
     shape.weighted = reader.flag();
     shape.block_m = reader.extent();
+    shape.epilogue = reader.text();
+    if (const auto named = parse_named_epilogue(shape.epilogue); !named) {
+      reader.complain(fmt::format("'{}' is none of none, swiglu, swiglu_oai, topk_sum", shape.epilogue));
+    } else if (named->epilogue == Epilogue::swiglu && shape.n % 2 != 0) {
+      reader.complain(fmt::format("{} pairs gate and up rows, but n={} is odd", shape.epilogue, shape.n));
+    }
     shape.m = reader.ascending_extents();
     shape.presets = reader.names();
     shape.source = reader.text();
@@ -222,7 +236,8 @@ Expected<std::vector<MoeShape>> parse_moe_shapes(std::string_view csv, std::stri
   };
   const auto same = [](const MoeShape& x, const MoeShape& y) {
     return x.label == y.label && x.tp == y.tp && x.ep == y.ep && x.experts == y.experts && x.n == y.n && x.k == y.k &&
-           x.top_k == y.top_k && x.a_div == y.a_div && x.weighted == y.weighted && x.block_m == y.block_m && x.m == y.m;
+           x.top_k == y.top_k && x.a_div == y.a_div && x.weighted == y.weighted && x.block_m == y.block_m &&
+           x.epilogue == y.epilogue && x.m == y.m;
   };
   return parse<MoeShape>(csv, name, moe_schema, moe_columns, read_row, same);
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "millet/error/expected.hpp"
 #include "millet/layout/scale_block.hpp"
+#include "millet/problem/epilogue.hpp"
 
 namespace millet {
 
@@ -43,11 +45,19 @@ struct MoeShape {
   Index a_div = 1;        ///< slots that share a row of A: top_k or 1
   bool weighted = false;  ///< slot weights multiply the result
   Index block_m = 1;
-  std::vector<Index> m;  ///< tokens, ascending
+  std::string epilogue = "none";  ///< or "swiglu", "swiglu_oai" or "topk_sum"
+  std::vector<Index> m;           ///< tokens, ascending
   std::vector<std::string> presets;
   std::string source;
   int line = 0;
 };
+
+/// An epilogue as shape files and records name it: Epilogue with the parameters of its variant.
+struct NamedEpilogue {
+  Epilogue epilogue = Epilogue::none;
+  Swiglu swiglu{};
+};
+[[nodiscard]] std::optional<NamedEpilogue> parse_named_epilogue(std::string_view name) noexcept;
 
 /// One figure that somebody published.
 struct PublishedCell {
@@ -67,8 +77,8 @@ struct PublishedCell {
 
 /// The readers. Errors: parse_error "name:line: reason" for the first mistake: another kind or version, other columns,
 /// a number of fields that differs, an empty field, a number that is none or out of range, a k that is no multiple of
-/// 32, an m list that is empty or not ascending, an a_div that is neither 1 nor top_k, or a row that repeats an earlier
-/// one. \param name  of the file, for messages
+/// 32, an m list that is empty or not ascending, an a_div that is neither 1 nor top_k, an unknown epilogue or one
+/// that n or a_div does not suit, or a row that repeats an earlier one. \param name  of the file, for messages
 [[nodiscard]] Expected<std::vector<DenseShape>> parse_dense_shapes(std::string_view csv, std::string_view name);
 [[nodiscard]] Expected<std::vector<MoeShape>> parse_moe_shapes(std::string_view csv, std::string_view name);
 [[nodiscard]] Expected<std::vector<PublishedCell>> parse_published(std::string_view csv, std::string_view name);

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "millet/error/expected.hpp"
 #include "millet/layout/fragment_order.hpp"
 #include "millet/layout/mx_matrix.hpp"
 
@@ -41,5 +42,11 @@ template <Mapping2D ToV, Mapping2D ToS, Mapping2D FromV, Mapping2D FromS>
 [[nodiscard]] MxMatrix<ToV, ToS> relayout(const MxMatrix<FromV, FromS>& from) {
   return relayout<ToV, ToS>(from.view());
 }
+
+/// The weights of a gated up projection as Epilogue::swiglu takes them: rows of `gate` and of `up` by turns.
+///
+/// Checkpoints have the two [rows, cols] matrices apart, or one behind the other.
+/// Errors: invalid_layout when the shapes differ.
+[[nodiscard]] Expected<MxMatrix<>> interleave_gate_up(const MxMatrixView<>& gate, const MxMatrixView<>& up);
 
 }  // namespace millet

@@ -36,7 +36,7 @@ std::vector<const Record*> last_of_each(std::span<const Record> records) {
 
 bool same_problem(const RecordCase& x, const RecordCase& y) {
   return x.operation == y.operation && x.m == y.m && x.n == y.n && x.k == y.k && x.experts == y.experts &&
-         x.slots == y.slots && x.a_div == y.a_div && x.weighted == y.weighted;
+         x.slots == y.slots && x.a_div == y.a_div && x.weighted == y.weighted && x.epilogue == y.epilogue;
 }
 
 // What tells two records of one problem apart, each as "name: 'mine' here, 'theirs' there".

@@ -60,6 +60,7 @@ void fields(auto& x, MaybeConst<RecordCase> auto& r) {
   x("threads", r.threads);
   x("protocol", r.protocol);
   x("seed", r.seed);
+  x("epilogue", r.epilogue);
   x("weights", r.weights);
 }
 void fields(auto& x, MaybeConst<RecordResult> auto& r) {

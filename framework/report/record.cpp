@@ -39,6 +39,7 @@ std::string case_id(const RecordCase& c) {
         std::string_view(c.protocol)}) {
     canonical += fmt::format(" {}:{}", text.size(), text);
   }
+  if (c.epilogue) canonical += fmt::format(" epilogue={}:{}", c.epilogue->size(), *c.epilogue);
   if (c.weights) canonical += fmt::format(" weights={}:{}", c.weights->size(), *c.weights);
   return fnv1a_hex(canonical);
 }

@@ -32,14 +32,15 @@ struct RecordCase {
   std::string scale_mode = "rceil";
   std::string weight_layout;
   std::string backend;
-  std::string kernel;                  ///< full id
-  std::string policy;                  ///< its name
-  std::string chosen;                  ///< to_string(Chosen)
-  std::string execution_space;         ///< of the backend: "OpenMP", "Serial", "stream", ...
-  Index threads = 0;                   ///< host threads that compute, or 0 for a device
-  std::string protocol;                ///< to_string(Protocol)
-  std::uint64_t seed = 0;              ///< of operands and routing
-  std::optional<std::string> weights;  ///< fingerprint of weights from a file; absent: random by the seed
+  std::string kernel;                   ///< full id
+  std::string policy;                   ///< its name
+  std::string chosen;                   ///< to_string(Chosen)
+  std::string execution_space;          ///< of the backend: "OpenMP", "Serial", "stream", ...
+  Index threads = 0;                    ///< host threads that compute, or 0 for a device
+  std::string protocol;                 ///< to_string(Protocol)
+  std::uint64_t seed = 0;               ///< of operands and routing
+  std::optional<std::string> epilogue;  ///< as shape files name it; absent: none
+  std::optional<std::string> weights;   ///< fingerprint of weights from a file; absent: random by the seed
 
   bool operator==(const RecordCase&) const = default;
 };

@@ -143,8 +143,9 @@ std::vector<std::string> setup_facts(const Setup& setup) {
 
 std::string shape_name(const RecordCase& c) {
   const std::string extents = fmt::format("K={} N={} M={}", c.k, c.n, c.m);
-  return c.operation == "grouped" ? fmt::format("{} E={} slots={} {}", c.label, c.experts, c.slots, extents)
-                                  : fmt::format("{} {}", c.label, extents);
+  if (c.operation != "grouped") return fmt::format("{} {}", c.label, extents);
+  const std::string epilogue = c.epilogue ? *c.epilogue + " " : "";
+  return fmt::format("{} {}E={} slots={} {}", c.label, epilogue, c.experts, c.slots, extents);
 }
 
 std::string format_us(double ns) {

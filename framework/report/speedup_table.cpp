@@ -22,7 +22,7 @@ using Cell = std::vector<const Record*>;
 
 // What tells rows apart, in the order in which the columns show it.
 auto row_key(const RecordCase& c) {
-  return std::make_tuple(c.label, c.experts, c.m > 0 ? c.slots / c.m : 0, c.k, c.n, c.a_div, c.weighted);
+  return std::make_tuple(c.label, c.experts, c.m > 0 ? c.slots / c.m : 0, c.k, c.n, c.a_div, c.weighted, c.epilogue);
 }
 
 // Correct and timed before wrong before not run; the fastest first.
@@ -168,7 +168,8 @@ class ShapeTable {
   }
 
   [[nodiscard]] std::vector<std::string> row_start(const RecordCase& c) const {
-    const std::string label = c.weighted ? c.label + " (weighted)" : c.label;
+    std::string label = c.weighted ? c.label + " (weighted)" : c.label;
+    if (c.epilogue) label += " " + *c.epilogue;
     if (!grouped_) return {label, std::to_string(c.k), std::to_string(c.n)};
     return {label, std::to_string(c.experts), std::to_string(c.slots / c.m), std::to_string(c.k), std::to_string(c.n)};
   }
@@ -290,6 +291,7 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
                  "slots",
                  "a_div",
                  "weighted",
+                 "epilogue",
                  "activation",
                  "output",
                  "scale_mode",
@@ -354,6 +356,7 @@ TextGrid long_grid(const std::vector<Setup>& setups) {
                              std::to_string(c.slots),
                              std::to_string(c.a_div),
                              c.weighted ? "yes" : "no",
+                             c.epilogue.value_or("none"),
                              c.activation,
                              c.output,
                              c.scale_mode,

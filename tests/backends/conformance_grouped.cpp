@@ -30,6 +30,8 @@ struct Shape {
   Index experts, tokens, top_k, n, k, block_m;
   bool up_projection;  ///< a_div = top_k: the choices of a token share its row of A
   bool weighted;
+  Epilogue epilogue = Epilogue::none;
+  Swiglu swiglu{};
 };
 
 GroupedCase make_case(const Shape& shape, Data data, OutputType output, std::span<const std::int32_t> topk_ids,
@@ -45,7 +47,10 @@ GroupedCase make_case(const Shape& shape, Data data, OutputType output, std::spa
                                      .padded_slots = static_cast<Index>(c.routing.sorted_token_ids.size()),
                                      .weighted = shape.weighted,
                                      .activation = activation,
-                                     .output = output});
+                                     .output = output,
+                                     .epilogue = shape.epilogue,
+                                     .swiglu = shape.swiglu,
+                                     .top_k = shape.top_k});
   c.a = random_activations(activation, data, c.problem.a_rows(), shape.k, random);
   for (Index expert = 0; expert < shape.experts; ++expert) c.b.push_back(random_matrix(data, shape.n, shape.k, random));
   if (shape.weighted) {
@@ -68,6 +73,28 @@ std::vector<Shape> shapes() {
       {8, 2, 8, 33, 768, 4, true, false},    {257, 6, 3, 5, 32, 2, false, false},
       {1025, 3, 2, 3, 32, 1, true, false},   {4, 4, 2, 130, 3072, 16, true, true},
       {2, 2, 1, 16, 6144, 64, false, false}, {2, 150, 1, 5, 32, 1, false, true},
+  };
+}
+
+/// The epilogues on shapes with tails, many rows of one expert, experts without rows and one row alone.
+std::vector<Shape> shapes_with_epilogue(Epilogue epilogue) {
+  if (epilogue == Epilogue::swiglu) {
+    return {
+        {1, 1, 1, 34, 96, 1, true, false, epilogue},
+        {8, 3, 2, 38, 96, 16, true, false, epilogue, swiglu_oai},
+        {31, 9, 4, 18, 64, 8, true, true, epilogue, {0.5F, 0.25F, -1.0F}},
+        {2, 150, 1, 20, 64, 16, true, false, epilogue},
+        {64, 4, 4, 40, 384, 64, true, false, epilogue, swiglu_oai},
+        {3, 70, 3, 2, 32, 64, true, false, epilogue},
+        {4, 4, 2, 130, 3072, 16, true, false, epilogue, swiglu_oai},
+        {2, 2, 1, 16, 6144, 64, false, false, epilogue},
+    };
+  }
+  return {
+      {1, 1, 1, 33, 96, 1, false, false, epilogue},   {8, 3, 2, 37, 96, 16, false, true, epilogue},
+      {31, 9, 4, 17, 64, 8, false, true, epilogue},   {2, 150, 1, 18, 64, 16, false, true, epilogue},
+      {64, 4, 4, 40, 384, 64, false, true, epilogue}, {16, 70, 8, 3, 32, 4, true, true, epilogue},
+      {8, 2, 8, 33, 768, 4, false, false, epilogue},  {4, 4, 2, 130, 3072, 16, false, true, epilogue},
   };
 }
 
@@ -138,10 +165,81 @@ Failures decodes_every_code(const Backend& backend, const GroupedKernel& kernel)
   return within_error_bound(backend, kernel, Data::all_codes);
 }
 
+// The epilogues: gates from far below to far above their limits (alike scales keep most sums within a few units, wide
+// ones saturate them), and sums over a token's slots.
+Failures applies_epilogues(const Backend& backend, const GroupedKernel& kernel) {
+  Failures failures;
+  Random random(73);
+  for (const Epilogue epilogue : {Epilogue::swiglu, Epilogue::topk_sum}) {
+    for (const Shape& shape : shapes_with_epilogue(epilogue)) {
+      for (const Data data : {Data::gaussian, Data::wide_scales}) {
+        for (const OutputType output : {OutputType::bf16, OutputType::f32}) {
+          const auto ids = random_topk_ids(shape.tokens, shape.top_k, shape.experts, random);
+          const GroupedCase c = make_case(shape, data, output, ids, random);
+          if (kernel.supports(c.problem)) compare_with_reference(backend, kernel, c, failures);
+        }
+      }
+    }
+  }
+  return failures;
+}
+
+// A slot whose expert is elsewhere adds nothing to its token; a token without any gets zeros; ids out of range and
+// blocks out of use count as elsewhere. Several times on one workspace, whose routing shrinks meanwhile: no call may
+// find what an earlier one left.
+Failures sums_what_is_here(const Backend& backend, const GroupedKernel& kernel) {
+  Failures failures;
+  Random random(79);
+  const Shape shape{4, 12, 3, 20, 96, 4, false, true, Epilogue::topk_sum};
+  const auto ids = random_topk_ids(shape.tokens, shape.top_k, shape.experts, random);
+  const GroupedCase good = make_case(shape, Data::gaussian, OutputType::f32, ids, random);
+  if (!kernel.supports(good.problem)) return {};
+  for (const std::int32_t bad : {-1, 36, 1000}) {
+    GroupedCase c = good;
+    for (std::int32_t& slot : c.routing.sorted_token_ids) {
+      if (slot / 3 == 5 || slot == 7) slot = bad;  // the whole of token 5, a choice of token 2
+    }
+    compare_with_reference(backend, kernel, c, failures);
+    c = good;
+    c.routing.expert_ids[1] = bad;
+    compare_with_reference(backend, kernel, c, failures);
+  }
+  for (const std::int32_t used : {0, 4, -4}) {
+    GroupedCase c = good;
+    c.routing.num_tokens_post_padded = used;
+    compare_with_reference(backend, kernel, c, failures);
+  }
+  GroupedCase fewer = good;
+  for (std::int32_t& slot : fewer.routing.sorted_token_ids) slot = slot % 5 == 0 ? -1 : slot;
+  fewer.routing.num_tokens_post_padded -= 4;
+  for (int policy = 0; policy < kernel.policy_count; ++policy) {
+    auto instance = KernelInstance<GroupedProblem>::create(backend, kernel, policy, good.host());
+    if (!instance) return {instance.error().message};
+    int call = 0;
+    for (const GroupedCase* c : std::array<const GroupedCase*, 4>{&good, &fewer, &good, &good}) {
+      ++call;
+      if (auto routed = instance->reroute(c->routing); !routed) return {routed.error().message};
+      if (auto launched = instance->run(Stream{}); !launched) return {launched.error().message};
+      const auto got = instance->output();
+      if (!got) return {got.error().message};
+      const auto comparison =
+          reference::compare(*got, reference::eigen_grouped_gemm(c->host()), {kernel.accumulator, OutputType::f32});
+      if (comparison.correct) continue;
+      failures.push_back(fmt::format("{}: call {} on one workspace: {}", describe_case(good.problem, kernel, policy),
+                                     call, comparison.verdict));
+      break;
+    }
+  }
+  return failures;
+}
+
 Failures is_exact_on_dyadic_data(const Backend& backend, const GroupedKernel& kernel) {
   Failures failures;
   Random random(43);
-  for (const Shape& shape : shapes()) {
+  std::vector<Shape> all = shapes();
+  const std::vector<Shape> summed = shapes_with_epilogue(Epilogue::topk_sum);
+  all.insert(all.end(), summed.begin(), summed.end());
+  for (const Shape& shape : all) {
     const auto ids = random_topk_ids(shape.tokens, shape.top_k, shape.experts, random);
     const GroupedCase c = make_case(shape, Data::exact_dyadic, OutputType::f32, ids, random);
     if (!kernel.supports(c.problem)) continue;
@@ -222,6 +320,23 @@ Failures propagates_nan(const Backend& backend, const GroupedKernel& kernel) {
   c = good;
   c.b[static_cast<std::size_t>(ids[1])].scales()[3 * 19 + 2] = E8M0{255};
   compare_with_reference(backend, kernel, c, failures);
+
+  // A gate or an up projection that is NaN must get past the limits; of a sum it makes one element NaN.
+  Shape gated = shape;
+  gated.epilogue = Epilogue::swiglu;
+  gated.swiglu = swiglu_oai;
+  Shape summed = shape;
+  summed.up_projection = false;
+  summed.epilogue = Epilogue::topk_sum;
+  for (const Shape& s : {gated, summed}) {
+    const GroupedCase fused = make_case(s, Data::gaussian, OutputType::bf16, ids, random);
+    if (!kernel.supports(fused.problem)) continue;
+    for (const Index row : {8, 9}) {
+      c = fused;
+      c.b[static_cast<std::size_t>(ids[0])].values()[96 * row + 40] = E4M3{0xFF};
+      compare_with_reference(backend, kernel, c, failures);
+    }
+  }
   return failures;
 }
 
@@ -252,6 +367,21 @@ Failures keeps_its_determinism(const Backend& backend, const GroupedKernel& kern
     if (!got) return {got.error().message};
     if (std::memcmp(wanted->data(), got->data(), got->size() * sizeof(float)) != 0) {
       failures.push_back(fmt::format("{}: rows differ from those of a larger batch", to_string(some.problem)));
+    }
+  }
+  // Of a sum, whichever work finishes last.
+  const Shape shape{8, 30, 4, 19, 224, 4, false, true, Epilogue::topk_sum};
+  const auto summed_ids = random_topk_ids(shape.tokens, shape.top_k, shape.experts, random);
+  const GroupedCase summed = make_case(shape, Data::gaussian, OutputType::f32, summed_ids, random);
+  if (!kernel.supports(summed.problem)) return failures;
+  const auto first = run(backend, kernel, summed);
+  if (!first) return {first.error().message};
+  for (int repeat = 0; kernel.determinism >= Determinism::run_to_run && repeat < 20; ++repeat) {
+    const auto again = run(backend, kernel, summed);
+    if (!again) return {again.error().message};
+    if (std::memcmp(first->data(), again->data(), first->size() * sizeof(float)) != 0) {
+      failures.push_back(to_string(summed.problem) + ": two runs differ");
+      break;
     }
   }
   return failures;
@@ -319,6 +449,8 @@ std::span<const Check<GroupedProblem>> grouped_checks() {
       Check<GroupedProblem>{"MatchesReference", matches_reference},
       Check<GroupedProblem>{"TakesEachScaleFromItsBlock", takes_each_scale_from_its_block},
       Check<GroupedProblem>{"DecodesEveryCode", decodes_every_code},
+      Check<GroupedProblem>{"AppliesEpilogues", applies_epilogues},
+      Check<GroupedProblem>{"SumsWhatIsHere", sums_what_is_here},
       Check<GroupedProblem>{"IsExactOnDyadicData", is_exact_on_dyadic_data},
       Check<GroupedProblem>{"FollowsUnevenRouting", follows_uneven_routing},
       Check<GroupedProblem>{"SkipsBadIds", skips_bad_ids},

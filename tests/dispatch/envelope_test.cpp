@@ -51,6 +51,15 @@ TEST(Envelope, LimitsOnMDoNotHoldForSlots) {
   EXPECT_EQ(grouped_reason(4, 16, 128, ActivationFormat::f32), "f32 activations unsupported");
 }
 
+TEST(Envelope, EpiloguesAreDeclaredOneByOne) {
+  GroupedProblem p{.experts = 1, .slots = 4, .n = 16, .k = 32, .padded_slots = 4, .epilogue = Epilogue::swiglu};
+  EXPECT_EQ(Envelope{}.contains(p).reason, "the swiglu epilogue is unsupported");
+  EXPECT_TRUE(Envelope{.swiglu = true}.contains(p));
+  p.epilogue = Epilogue::topk_sum;
+  EXPECT_EQ(Envelope{.swiglu = true}.contains(p).reason, "the topk_sum epilogue is unsupported");
+  EXPECT_TRUE(Envelope{.topk_sum = true}.contains(p));
+}
+
 TEST(Envelope, TheDefaultTakesEveryMxProblem) {
   constexpr Index huge = Index{1} << 40;
   static_assert(Envelope{}.contains(GemmProblem{1, 1, 32}));

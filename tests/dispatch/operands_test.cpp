@@ -96,7 +96,7 @@ TEST(DenseOperands, StridesHoldARow) {
   EXPECT_TRUE(fails_with(dense_after([](DenseCall& call) { call.x.a.scale_stride = 2; }), layout,
                          {"at least 96 (values) and 3 (scales), got 96 and 2"}));
   EXPECT_TRUE(fails_with(dense_after([](DenseCall& call) { call.x.c.row_stride = 39; }), layout,
-                         {"row stride must be at least n=40, got 39"}));
+                         {"row stride must be at least 40 (its columns), got 39"}));
   for (const Index negative : {Index{-96}, std::numeric_limits<Index>::min()}) {
     EXPECT_TRUE(fails_with(dense_after([&](DenseCall& call) { call.x.a.value_stride = negative; }), layout,
                            {"got " + std::to_string(negative)}));
@@ -314,7 +314,8 @@ TEST(GroupedOperands, ChecksWhatTheDenseCallHas) {
                          {"the pointer to the activation values is null"}));
   EXPECT_TRUE(fails_with(grouped_after([](Call& call) { call.x.b.layout = &tiled; }), layout, {"must be in layout"}));
   EXPECT_TRUE(fails_with(grouped_after([](Call& call) { call.x.a.value_stride = 95; }), layout, {"got 95"}));
-  EXPECT_TRUE(fails_with(grouped_after([](Call& call) { call.x.c.row_stride = 39; }), layout, {"n=40, got 39"}));
+  EXPECT_TRUE(fails_with(grouped_after([](Call& call) { call.x.c.row_stride = 39; }), layout,
+                         {"at least 40 (its columns), got 39"}));
   EXPECT_TRUE(fails_with(grouped_after([](Call& call) { ++call.x.b.values; }), argument, {"aligned to 128 bytes"}));
 }
 

@@ -149,7 +149,8 @@ TEST(TunedTable, SaysWhatIsWrongWithARow) {
       {row_with({{"date", "2026\x7F"}}), "column date: holds a control character"},
       {row_with({{"units", "0"}}), "column units: 0 is below 1"},
       {row_with({{"units", "many"}}), "column units: 'many' is not an integer"},
-      {row_with({{"operation", "gemm"}}), "column operation: 'gemm' is neither dense nor grouped"},
+      {row_with({{"operation", "gemm"}}),
+       "column operation: 'gemm' is none of dense, grouped, grouped_swiglu, grouped_topk_sum"},
       {row_with({{"activation", "fp8"}}), "column activation: 'fp8' is none of mx, bf16, f32"},
       {row_with({{"m", "0"}}), "column m: 0 is below 1"},
       {row_with({{"m", "-4"}}), "column m: -4 is below 1"},
@@ -301,6 +302,10 @@ TEST(TunedTable, KeysNameDeviceAndProblem) {
   grouped.padded_slots = 512;
   EXPECT_EQ(tuned_key(device, grouped),
             (TunedKey{"gfx950", 256, "grouped", ActivationFormat::mx, 16, 1536, 6144, 128}));
+  grouped.epilogue = Epilogue::swiglu;
+  EXPECT_EQ(tuned_key(device, grouped).operation, "grouped_swiglu");
+  grouped.epilogue = Epilogue::topk_sum;
+  EXPECT_EQ(tuned_key(device, grouped).operation, "grouped_topk_sum");
 }
 
 std::vector<Index> m_of(const std::vector<const TunedRow*>& rows) {

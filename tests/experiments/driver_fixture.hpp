@@ -39,10 +39,10 @@ inline constexpr const char* two_shapes =
     "up,1,64,16,1 2 5,mine,a test\n"
     "down,1,32,24,1 3,mine,a test\n";
 inline constexpr const char* two_layers =
-    "# millet-moe-shapes 1\n"
-    "label,tp,ep,experts,n,k,top_k,a_div,weighted,block_m,m,presets,source\n"
-    "gemm1,1,1,12,16,64,2,2,no,4,1 3,mine,a test\n"
-    "gemm2,1,1,12,8,32,2,1,yes,4,3,mine,a test\n";
+    "# millet-moe-shapes 2\n"
+    "label,tp,ep,experts,n,k,top_k,a_div,weighted,block_m,epilogue,m,presets,source\n"
+    "gemm1,1,1,12,16,64,2,2,no,4,none,1 3,mine,a test\n"
+    "gemm2,1,1,12,8,32,2,1,yes,4,none,3,mine,a test\n";
 
 /// The driver in a folder of its own, run as a user would run it. MILLET_DRIVER has the backends of
 /// driver_backends.cpp, MILLET_PROGRAM those of the build.

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "error/fails_with.hpp"
 
 namespace millet {
@@ -43,7 +45,8 @@ TEST(GroupedProblem, NamesTheExtentThatIsTooSmall) {
                                                                      {&GroupedProblem::k, "k"},
                                                                      {&GroupedProblem::a_div, "a_div"},
                                                                      {&GroupedProblem::block_m, "block_m"},
-                                                                     {&GroupedProblem::padded_slots, "padded_slots"}};
+                                                                     {&GroupedProblem::padded_slots, "padded_slots"},
+                                                                     {&GroupedProblem::top_k, "top_k"}};
   for (const auto& [member, name] : members) {
     for (const Index bad : {Index{0}, Index{-4}}) {
       GroupedProblem p = fields();
@@ -106,6 +109,49 @@ TEST(GroupedProblem, RejectsOperandsThatOffsetsCannotReach) {
   EXPECT_TRUE(fails_with(make_grouped_problem(output), invalid, {"1073741825 x 1073741824 x 4 bytes"}));
 }
 
+TEST(GroupedProblem, AnEpilogueChangesTheShapeOfC) {
+  GroupedProblem p = fields();
+  EXPECT_EQ(p.c_rows(), 16);
+  EXPECT_EQ(p.c_cols(), 1536);
+  p.epilogue = Epilogue::swiglu;
+  EXPECT_EQ(make_grouped_problem(p)->c_rows(), 16);
+  EXPECT_EQ(make_grouped_problem(p)->c_cols(), 768);
+  EXPECT_EQ(p.bytes(0), 25344.0 + 24576.0);
+  p.epilogue = Epilogue::topk_sum;
+  p.top_k = 4;
+  EXPECT_EQ(make_grouped_problem(p)->c_rows(), 4);
+  EXPECT_EQ(make_grouped_problem(p)->c_cols(), 1536);
+  EXPECT_EQ(p.bytes(0), 25344.0 + 12288.0);
+}
+
+TEST(GroupedProblem, RejectsWhatAnEpilogueCannotTake) {
+  GroupedProblem p = fields();
+  p.epilogue = Epilogue::swiglu;
+  p.n = 1535;
+  EXPECT_TRUE(fails_with(make_grouped_problem(p), invalid, {"n must be even, got 1535"}));
+  p.n = 1536;
+  p.swiglu.limit = 0.0F;
+  EXPECT_TRUE(fails_with(make_grouped_problem(p), invalid, {"limit above 0", "limit=0"}));
+  p.swiglu.limit = NAN;
+  EXPECT_TRUE(fails_with(make_grouped_problem(p), invalid, {"limit=nan"}));
+  p.swiglu = {INFINITY, 1.0F, 0.0F};
+  EXPECT_TRUE(fails_with(make_grouped_problem(p), invalid, {"alpha=inf"}));
+  p.swiglu = {1.0F, 1.0F, NAN};
+  EXPECT_TRUE(fails_with(make_grouped_problem(p), invalid, {"up_offset=nan"}));
+  p.epilogue = Epilogue::topk_sum;  // whose parameters these are not
+  p.top_k = 5;
+  EXPECT_TRUE(fails_with(make_grouped_problem(p), invalid, {"a multiple of top_k=5 slots, got 16"}));
+  p.top_k = 16;
+  EXPECT_TRUE(make_grouped_problem(p));
+}
+
+TEST(Epilogue, NamesAreReadBack) {
+  for (const Epilogue epilogue : {Epilogue::none, Epilogue::swiglu, Epilogue::topk_sum}) {
+    EXPECT_EQ(parse_epilogue(to_string(epilogue)), epilogue);
+  }
+  EXPECT_EQ(parse_epilogue("gelu"), std::nullopt);
+}
+
 TEST(GroupedProblem, PrintsWhatDiffersFromTheDefault) {
   GroupedProblem p = fields();
   EXPECT_EQ(to_string(p), "e=128 slots=16 n=1536 k=6144 a_div=4");
@@ -113,6 +159,14 @@ TEST(GroupedProblem, PrintsWhatDiffersFromTheDefault) {
   p.activation = ActivationFormat::f32;
   p.output = OutputType::f32;
   EXPECT_EQ(to_string(p), "e=128 slots=16 n=1536 k=6144 a_div=4 weighted a=f32 c=f32");
+  p = fields();
+  p.epilogue = Epilogue::swiglu;
+  EXPECT_EQ(to_string(p), "e=128 slots=16 n=1536 k=6144 a_div=4 swiglu");
+  p.swiglu = swiglu_oai;
+  EXPECT_EQ(to_string(p), "e=128 slots=16 n=1536 k=6144 a_div=4 swiglu(1.702, 7, 1)");
+  p.epilogue = Epilogue::topk_sum;
+  p.top_k = 4;
+  EXPECT_EQ(to_string(p), "e=128 slots=16 n=1536 k=6144 a_div=4 topk_sum(4)");
 }
 
 }  // namespace

@@ -96,6 +96,7 @@ TEST(MoeShapes, PresetsHaveTheirNumberOfCells) {
   EXPECT_EQ(cells_of(shapes, "seed-moe"), 7U);
   EXPECT_EQ(shapes_of_preset(shapes, "m3").size(), 6U);
   EXPECT_EQ(cells_of(shapes, "m3"), 42U);
+  EXPECT_EQ(cells_of(shapes, "m3-fused"), 28U);
   for (const MoeShape& shape : shapes) {
     // An up projection shares a row of A among a token's slots, a down projection weights its slots.
     const bool up = shape.label == "moe_gemm1";
@@ -141,7 +142,7 @@ TEST(Published, CoversThePresetSeedDense) {
 
 constexpr std::string_view dense_start = "# millet-dense-shapes 1\nlabel,tp,k,n,m,presets,source\n";
 constexpr std::string_view moe_start =
-    "# millet-moe-shapes 1\nlabel,tp,ep,experts,n,k,top_k,a_div,weighted,block_m,m,presets,source\n";
+    "# millet-moe-shapes 2\nlabel,tp,ep,experts,n,k,top_k,a_div,weighted,block_m,epilogue,m,presets,source\n";
 constexpr std::string_view published_start =
     "# millet-published 1\nlabel,k,n,m,speedup,us,baseline_us,device,baseline,source,note\n";
 
@@ -205,14 +206,19 @@ TEST(ShapeFile, DenseMistakesAreNamedWithTheirLine) {
 
 TEST(ShapeFile, MoeMistakesAreNamedWithTheirLine) {
   const std::string start(moe_start);
-  const std::string row = "g,4,1,8,16,64,4,4,yes,16,1 2,a,b\n";
+  const std::string row = "g,4,1,8,16,64,4,4,yes,16,none,1 2,a,b\n";
   ASSERT_TRUE(parse_moe_shapes(start + row, "f"));
   const std::vector<Fault> faults{
-      {start + "g,4,1,8,16,64,3,2,yes,16,1 2,a,b\n", "f:3: column a_div: 2 is neither 1 nor top_k=3"},
-      {start + "g,4,1,8,16,64,9,9,yes,16,1 2,a,b\n", "f:3: column top_k: 9 is above 8 experts"},
-      {start + "g,4,1,8,16,64,4,4,maybe,16,1 2,a,b\n", "f:3: column weighted: 'maybe' is neither yes nor no"},
-      {start + "g,4,1,8,16,48,4,4,yes,16,1 2,a,b\n", "f:3: column k: 48 is no multiple of 32"},
-      {start + "g,4,1,8,16,64,4,4,yes,0,1 2,a,b\n", "f:3: column block_m: '0' is no integer"},
+      {start + "g,4,1,8,16,64,3,2,yes,16,none,1 2,a,b\n", "f:3: column a_div: 2 is neither 1 nor top_k=3"},
+      {start + "g,4,1,8,16,64,9,9,yes,16,none,1 2,a,b\n", "f:3: column top_k: 9 is above 8 experts"},
+      {start + "g,4,1,8,16,64,4,4,maybe,16,none,1 2,a,b\n", "f:3: column weighted: 'maybe' is neither yes nor no"},
+      {start + "g,4,1,8,16,48,4,4,yes,16,none,1 2,a,b\n", "f:3: column k: 48 is no multiple of 32"},
+      {start + "g,4,1,8,16,64,4,4,yes,0,none,1 2,a,b\n", "f:3: column block_m: '0' is no integer"},
+      {start + "g,4,1,8,16,64,4,4,yes,16,gelu,1 2,a,b\n",
+       "f:3: column epilogue: 'gelu' is none of none, swiglu, swiglu_oai, topk_sum"},
+      {start + "g,4,1,8,17,64,4,4,yes,16,swiglu_oai,1 2,a,b\n",
+       "f:3: column epilogue: swiglu_oai pairs gate and up rows, but n=17 is odd"},
+      {"# millet-moe-shapes 1\n", "f:1: the first line must be '# millet-moe-shapes 2'"},
       {start + row + row, "f:4: repeats line 3"},
   };
   for (const Fault& fault : faults) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "error/fails_with.hpp"
 #include "layout/example_layouts.hpp"
 
 namespace millet {
@@ -131,6 +132,31 @@ TEST(RelayoutToSimdStrip, PutsBytesWhereTheStripWantsThem) {
     EXPECT_EQ(int{strip.values()[i].bits}, filled ? static_cast<int>(0x14 + i - 17 * 4) : 0) << i;
   }
   for (std::size_t i = 0; i < 16; ++i) EXPECT_EQ(int{strip.scales()[i].bits}, i == 1 ? 99 : 0) << i;
+}
+
+TEST(InterleaveGateUp, TakesRowsByTurns) {
+  const PaddedSource gate(3, 96, 5, 1);
+  const PaddedSource up(3, 96, 0, 0);
+  const Expected<MxMatrix<>> both = interleave_gate_up(gate.view, up.view);
+  ASSERT_TRUE(both) << both.error().message;
+  ASSERT_EQ(both->rows(), 6);
+  ASSERT_EQ(both->cols(), 96);
+  for (Index row = 0; row < 6; ++row) {
+    const MxMatrixView<>& from = row % 2 == 0 ? gate.view : up.view;
+    for (Index k = 0; k < 96; ++k) {
+      EXPECT_EQ(both->view().code(row, k), from.code(row / 2, k));
+      EXPECT_EQ(both->view().scale(row, k), from.scale(row / 2, k));
+    }
+  }
+}
+
+TEST(InterleaveGateUp, RefusesMatricesThatAreNotAlike) {
+  const PaddedSource gate(3, 96, 0, 0);
+  const PaddedSource fewer_rows(2, 96, 0, 0);
+  const PaddedSource fewer_columns(3, 64, 0, 0);
+  EXPECT_TRUE(fails_with(interleave_gate_up(gate.view, fewer_rows.view), ErrorCode::invalid_layout,
+                         {"gate is [3, 96], up [2, 96]"}));
+  EXPECT_TRUE(fails_with(interleave_gate_up(gate.view, fewer_columns.view), ErrorCode::invalid_layout, {"up [3, 64]"}));
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "millet/reference/epilogue.hpp"
+
 namespace millet::reference {
 namespace {
 
@@ -270,6 +272,39 @@ TEST_F(EigenGrouped, MultipliesByTheSlotsWeight) {
     const auto at = static_cast<std::size_t>(slot);
     expect_row(product, slot, slot / 2, static_cast<std::size_t>(experts[at]), static_cast<double>(slot_weights[at]));
   }
+}
+
+TEST_F(EigenGrouped, HandsItsSumsToTheEpilogue) {
+  problem.n = 9;
+  problem.weighted = true;
+  for (int slot = 0; slot < 10; ++slot) slot_weights.push_back(slot % 2 == 0 ? 0.5F : -2.0F);
+  const Product sums = multiplied();
+  problem.epilogue = Epilogue::topk_sum;
+  problem.top_k = 2;
+  const Product summed = multiplied();
+  ASSERT_EQ(summed.rows, 5);
+  for (std::size_t at = 0; at < summed.y.size(); ++at) {
+    const std::size_t first = at / 9 * 18 + at % 9;
+    EXPECT_EQ(summed.y[at], sums.y[first] + sums.y[first + 9]);
+  }
+  // The gate is weighted once, after it.
+  problem.epilogue = Epilogue::none;
+  problem.weighted = false;
+  problem.n = 8;
+  for (MxMatrix<>& expert : b) {
+    MxMatrix<> shorter(RowMajor(8, 64), RowMajorScales{RowMajor(8, 2)});
+    std::copy_n(expert.values().begin(), shorter.values().size(), shorter.values().begin());
+    std::copy_n(expert.scales().begin(), shorter.scales().size(), shorter.scales().begin());
+    expert = shorter;
+  }
+  const Product plain = multiplied();
+  problem.epilogue = Epilogue::swiglu;
+  problem.weighted = true;
+  problem.swiglu = swiglu_oai;
+  const Product gated = multiplied();
+  const Product wanted = swiglu_of(plain, swiglu_oai, slot_weights);
+  EXPECT_EQ(gated.y, wanted.y);
+  EXPECT_EQ(gated.evaluation, wanted.evaluation);
 }
 
 TEST_F(EigenGrouped, SkipsWhatKernelsSkip) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "millet/backends/cpu/tiles/kernel_arguments.hpp"
+#include "millet/dispatch/grouped_epilogue.hpp"
 #include "millet/dispatch/kernel.hpp"
 
 namespace millet::cpu {
@@ -22,16 +23,31 @@ struct GroupedGemmStrip {
     int strips;  ///< of an item
   };
   static constexpr Policy policies[] = {{4}, {8}};
-  static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
+  static constexpr Envelope envelope{
+      .bf16_activations = true, .f32_activations = true, .swiglu = true, .topk_sum = true};
 
   static std::string name(const Policy& policy) { return fmt::format("{} strips an item", policy.strips); }
   static constexpr Verdict supports(const Problem& p) noexcept { return envelope.contains(p); }
   static constexpr Index workspace_bytes(const Problem& p, const Policy&) noexcept {
-    return activation_bytes_decoded(p.a_rows(), p.k);
+    return workspace_with_sums(activation_bytes_decoded(p.a_rows(), p.k), p);
   }
 
   static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy& policy,
                             Workspace workspace, Stream) {
+    if (p.epilogue == Epilogue::none) return run_product(p, x, policy, workspace);
+    GroupedOperands<Layout> summed = x;
+    summed.c = sums_output(p, workspace, activation_bytes_decoded(p.a_rows(), p.k));
+    auto* const sums = static_cast<float*>(summed.c.values);
+    if (p.epilogue == Epilogue::topk_sum) std::fill_n(sums, p.slots * p.n, 0.0F);
+    if (auto done = run_product(sums_problem(p), summed, policy, workspace); !done) return done;
+    const SecondPass pass{p, x.routing, sums, x.c};
+    hand_out(pass.items(), pass);
+    return {};
+  }
+
+ private:
+  static Expected<void> run_product(const Problem& p, const GroupedOperands<Layout>& x, const Policy& policy,
+                                    Workspace workspace) {
     auto chosen = chosen_instruction_set();
     if (!chosen) return fail(std::move(chosen));
     const StripKernels& kernels = (*chosen)->kernels();
@@ -52,7 +68,6 @@ struct GroupedGemmStrip {
     return {};
   }
 
- private:
   /// The expert of a routing block in use, or -1.
   static Index expert_of(const Problem& p, const RoutingView& routing, Index block) noexcept {
     if (block >= p.blocks() || block * p.block_m >= *routing.num_tokens_post_padded) return -1;

@@ -3,6 +3,7 @@
 
 #include "millet/backends/portable/tiles/column_items.hpp"
 #include "millet/backends/portable/tiles/strip_product.hpp"
+#include "millet/dispatch/grouped_epilogue.hpp"
 #include "millet/dispatch/kernel.hpp"
 
 namespace millet::portable {
@@ -21,12 +22,13 @@ struct GroupedGemmRange {
   using Weights = Layout;
   struct Policy {};
   static constexpr Policy policies[] = {{}};
-  static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
+  static constexpr Envelope envelope{
+      .bf16_activations = true, .f32_activations = true, .swiglu = true, .topk_sum = true};
 
   static std::string name(const Policy&) { return "default"; }
   static constexpr Verdict supports(const Problem& p) noexcept { return envelope.contains(p); }
   static constexpr Index workspace_bytes(const Problem& p, const Policy&) noexcept {
-    return DecodedActivations::bytes(p.a_rows(), p.k);
+    return workspace_with_sums(DecodedActivations::bytes(p.a_rows(), p.k), p);
   }
 
   struct Work {
@@ -94,9 +96,28 @@ struct GroupedGemmRange {
 
   static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy&, Workspace workspace,
                             Stream) {
+    if (p.epilogue == Epilogue::none) {
+      run_product(p, x, workspace);
+      return {};
+    }
+    const Kokkos::DefaultExecutionSpace space;
+    GroupedOperands<Layout> summed = x;
+    summed.c = sums_output(p, workspace, DecodedActivations::bytes(p.a_rows(), p.k));
+    const Sums sums(static_cast<float*>(summed.c.values), static_cast<std::size_t>(p.slots * p.n));
+    if (p.epilogue == Epilogue::topk_sum) Kokkos::deep_copy(space, sums, 0.0F);
+    run_product(sums_problem(p), summed, workspace);
+    const SecondPass pass{p, x.routing, sums.data(), x.c};
+    using Range = Kokkos::RangePolicy<Kokkos::DefaultExecutionSpace, Kokkos::IndexType<Index>>;
+    Kokkos::parallel_for("portable.grouped_epilogue", Range(space, 0, pass.items()), pass);
+    return {};
+  }
+
+ private:
+  using Sums = Kokkos::View<float*, Kokkos::DefaultExecutionSpace::memory_space, Kokkos::MemoryUnmanaged>;
+
+  static void run_product(const Problem& p, const GroupedOperands<Layout>& x, Workspace workspace) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.a_rows(), p.k, workspace);
     launch_items("portable.grouped_gemm", Work{x, a, p}, column_items(p.n) * p.blocks());
-    return {};
   }
 };
 
