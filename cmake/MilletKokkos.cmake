@@ -37,6 +37,7 @@ endfunction()
 
 # Builds Kokkos as a part of this project; Kokkos_ENABLE_* and Kokkos_ARCH_* choose its execution spaces as ever.
 function(millet_fetch_kokkos)
+  set(CMAKE_UNITY_BUILD OFF)  # presets turn it on for this project
   include(FetchContent)
   FetchContent_Declare(Kokkos
     URL https://github.com/kokkos/kokkos/releases/download/${MILLET_KOKKOS_RELEASE}/kokkos-${MILLET_KOKKOS_RELEASE}.tar.gz

@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup.sh
-cmake --preset cpu
-cmake --build --preset cpu --target millet
+cmake --preset reproduce
+cmake --build --preset reproduce
 
 # An option that is given replaces the one here.
 defaults=(--preset "seed-dense,seed-moe"
@@ -27,4 +27,4 @@ for ((i = 0; i < ${#defaults[@]}; i += 2)); do
     options+=("${defaults[@]:i:2}")
   fi
 done
-exec build/cpu/bin/millet run "${options[@]}"
+exec build/reproduce/bin/millet run "${options[@]}"

@@ -2,12 +2,13 @@
 #include "machine/build_info.hpp"
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
-#include <Eigen/Core>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "millet_revision.hpp"  // generated at every build: MILLET_GIT_REVISION, MILLET_GIT_DIRTY
 
@@ -43,11 +44,11 @@ RecordBuild build_info() {
   build.flags = MILLET_FLAGS;
   build.type = MILLET_BUILD_TYPE;
   build.sanitizer = MILLET_SANITIZER;
-  build.libraries["Eigen"] = fmt::format("{}.{}.{}", EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION);
   build.libraries["fmt"] = fmt::format("{}.{}.{}", FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100);
-  build.libraries["nlohmann_json"] =
-      fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH);
-  build.libraries["CLI11"] = CLI11_VERSION;
+  // From CMake: this file is compiled anew for each revision, and their headers take seconds.
+  build.libraries["Eigen"] = MILLET_EIGEN_VERSION;
+  build.libraries["nlohmann_json"] = MILLET_JSON_VERSION;
+  build.libraries["CLI11"] = MILLET_CLI11_VERSION;
   build.libraries["Kokkos"] = MILLET_KOKKOS_VERSION;
   static const std::string program = hash_of_program();
   build.libraries["program"] = program;
