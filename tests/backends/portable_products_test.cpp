@@ -47,25 +47,40 @@ struct NamedBodies {
   HostBodies<View> bodies;
 };
 
-/// A device's threads, one after another.
-template <class View>
-constexpr HostBodies<View> thread_bodies() {
+/// The vectors of AVX-512 on any CPU.
+struct WideShape {
+  static constexpr int W = 16;
+  static constexpr int V = 1;
+  static constexpr int tile = 12;
+  static constexpr int strips_at_once(int m) noexcept { return m <= 2 ? 4 : 2; }
+
+  template <int M, class View, class Rows>
+  static void add_block_alone(const Product<View>& p, const Rows& b, Index block, Index a_block, const RowPair* rows,
+                              bool first, const PrefetchDistance& ahead, Lanes<W>::Float (*total)[M]) {
+    portable::add_block_alone<WideShape, M>(p, b, block, a_block, rows, first, ahead, total);
+  }
+};
+
+/// Bodies that host_bodies does not have. With ThreadShape, a device's threads, one after another.
+template <class Shape, class View>
+constexpr HostBodies<View> bodies_of_shape() {
   const auto direct = []<int M>(std::integral_constant<int, M>) {
     return [](const Product<View>& p, const RowPair* rows, int, Index first, Index last) {
-      multiply_directly<ThreadShape, M>(p, rows, first, last);
+      multiply_directly<Shape, M>(p, rows, first, last);
     };
   };
   return {{direct(std::integral_constant<int, 1>()), direct(std::integral_constant<int, 2>()),
            direct(std::integral_constant<int, 3>()), direct(std::integral_constant<int, 4>())},
           [](const Product<View>& p, const RowPair* rows, int count, Index first, Index last) {
-            multiply_buffered<ThreadShape>(p, rows, count, first, last);
+            multiply_buffered<Shape>(p, rows, count, first, last);
           }};
 }
 
 /// Those that this machine can run.
 template <class View>
 std::vector<NamedBodies<View>> all_bodies() {
-  std::vector<NamedBodies<View>> all{{"threads", thread_bodies<View>()}};
+  std::vector<NamedBodies<View>> all{{"threads", bodies_of_shape<ThreadShape, View>()},
+                                     {"wide", bodies_of_shape<WideShape, View>()}};
   for (const HostIsa isa : {HostIsa::baseline, HostIsa::avx2, HostIsa::avx512}) {
     if (isa <= host_isa()) all.push_back({to_string(isa).data(), host_bodies<View>(isa)});
   }
