@@ -10,8 +10,9 @@
 #include <random>
 #include <vector>
 
+#include "backends/strip_operands.hpp"
 #include "millet/backends/cpu/instruction_set.hpp"
-#include "millet/backends/cpu/tiles/weight_strips.hpp"
+#include "millet/backends/cpu/tiles/kernel_arguments.hpp"
 
 namespace millet::cpu {
 
@@ -21,6 +22,12 @@ const StripKernels& avx512_vbmi_kernels_by_simde() noexcept;
 #endif
 
 namespace {
+
+using conformance::Codes;
+using conformance::make_strip_operands;
+using conformance::multiply_in_strip_order;
+using conformance::same_bits_or_both_nan;
+using conformance::StripOperands;
 
 /// Those that this machine can run, and the AVX-512 ones as SIMDe carries them out, where that is installed.
 std::vector<const InstructionSet*> runnable_sets() {
@@ -35,10 +42,6 @@ std::vector<const InstructionSet*> runnable_sets() {
   for (const InstructionSet& set : by_simde) sets.push_back(&set);
 #endif
   return sets;
-}
-
-bool same_bits_or_both_nan(float x, float y) {
-  return (std::isnan(x) && std::isnan(y)) || std::memcmp(&x, &y, sizeof(float)) == 0;
 }
 
 TEST(CpuDecoding, EveryCodeByEveryWayIsExact) {
@@ -92,90 +95,8 @@ TEST(CpuDecoding, ActivationsContainThePlainScales) {
   }
 }
 
-enum class Codes { normal, few_subnormals, any_but_nan, few_nans, any };
-
-struct Operands {
-  Index n;
-  Index k;
-  int m;
-  std::vector<E4M3> b_values;
-  std::vector<E8M0> b_scales;
-  std::vector<E4M3> strip_values;
-  std::vector<E8M0> strip_scales;
-  std::vector<E4M3> a_values;
-  std::vector<E8M0> a_scales;
-
-  [[nodiscard]] WeightsArguments row_major() const {
-    return {&b_values.front().bits, &b_scales.front().bits, n, k, true, MxBlock::count(k)};
-  }
-  [[nodiscard]] WeightsArguments strips() const {
-    const StripScaleOrder order(n, MxBlock::count(k));
-    return {&strip_values.front().bits, &strip_scales.front().bits, n, k, false, order.strip_stride()};
-  }
-};
-
-/// A row of zeros under the smallest scale is in every matrix of at least two rows.
-Operands make_operands(int m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
-  std::mt19937 random(static_cast<unsigned>(m * 1000 + n * 10 + k));
-  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  const auto code = [&] {
-    const int sign = between(0, 1) * 0x80;
-    if (codes == Codes::any) return sign + between(0, 0x7F);
-    if (codes == Codes::any_but_nan) return sign + between(0, 0x7E);
-    if (codes == Codes::few_subnormals && between(0, 999) == 0) return sign + between(0, 7);
-    if (codes == Codes::few_nans && between(0, 999) == 0) return sign + 0x7F;
-    return sign + between(8, 0x7E);
-  };
-  Operands x{n, k, m, {}, {}, {}, {}, {}, {}};
-  const Index blocks = MxBlock::count(k);
-  for (Index i = 0; i < n * k; ++i) x.b_values.push_back(E4M3{static_cast<std::uint8_t>(i / k == 1 ? 0 : code())});
-  for (Index i = 0; i < n * blocks; ++i) {
-    x.b_scales.push_back(E8M0{static_cast<std::uint8_t>(i / blocks == 1 ? 0 : between(smallest_scale, largest_scale))});
-  }
-  for (Index i = 0; i < m * k; ++i) {
-    x.a_values.push_back(E4M3{static_cast<std::uint8_t>(between(0, 1) * 0x80 + between(0, 0x7E))});
-  }
-  // Together with the weights' they keep C far from overflow, where a fused and an unfused addition differ.
-  for (Index i = 0; i < m * blocks; ++i) {
-    const int scale = between(std::max(0, 254 - largest_scale), std::min(255, 254 - smallest_scale));
-    x.a_scales.push_back(E8M0{static_cast<std::uint8_t>(scale)});
-  }
-  const LayoutDescriptor& strips = layout_descriptor<StripWeights>;
-  x.strip_values.resize(static_cast<std::size_t>(strips.value_count(n, k)));
-  x.strip_scales.resize(static_cast<std::size_t>(strips.scale_count(n, k)));
-  strips.pack({x.b_values.data(), x.b_scales.data(), RowMajor(n, k), row_major_scales(n, k)}, x.strip_values.data(),
-              x.strip_scales.data());
-  return x;
-}
-
-/// The stated order, in the plainest form: [m, n].
-std::vector<float> plain_loop(const Operands& x) {
-  constexpr Index order[] = {0, 2, 1, 3};
-  std::vector<float> c;
-  const Index blocks = MxBlock::count(x.k);
-  for (Index m = 0; m < x.m; ++m) {
-    for (Index n = 0; n < x.n; ++n) {
-      float total = 0.0F;
-      for (Index block = 0; block < blocks; ++block) {
-        float sum = 0.0F;
-        for (Index i = 0; i < MxBlock::k; ++i) {
-          const Index k = block * MxBlock::k + i / 4 * 4 + order[i % 4];
-          sum += x.b_values[static_cast<std::size_t>(n * x.k + k)].value() *
-                 x.a_values[static_cast<std::size_t>(m * x.k + k)].value();
-        }
-        const E8M0 b_scale = x.b_scales[static_cast<std::size_t>(n * blocks + block)];
-        const E8M0 a_scale = x.a_scales[static_cast<std::size_t>(m * blocks + block)];
-        total += b_scale.is_nan() || a_scale.is_nan() ? std::nanf("")
-                                                      : std::ldexp(sum, b_scale.exponent() + a_scale.exponent());
-      }
-      c.push_back(total);
-    }
-  }
-  return c;
-}
-
 /// All rows, by one kernel; -7 where nothing was written.
-std::vector<float> multiply(const StripKernels& kernels, const Operands& x, const WeightsArguments& b, bool direct,
+std::vector<float> multiply(const StripKernels& kernels, const StripOperands& x, const WeightsArguments& b, bool direct,
                             bool native_subnormals, int strips_at_once) {
   const Index blocks = MxBlock::count(x.k);
   std::vector<float> a(static_cast<std::size_t>(x.m * x.k));
@@ -190,15 +111,20 @@ std::vector<float> multiply(const StripKernels& kernels, const Operands& x, cons
   std::vector<RowPair> rows;
   for (Index m = 0; m < x.m; ++m) rows.push_back({m, m, 1.0F});
   std::vector<float> c(static_cast<std::size_t>(x.m * x.n), -7.0F);
-  const StripProduct product{
-      b, decoded, {c.data(), x.n, x.n, false, false}, rows.data(), x.m, native_subnormals, strips_at_once};
+  const StripProduct product{b,
+                             decoded,
+                             {c.data(), x.n, x.n, false, false},
+                             rows.data(),
+                             static_cast<int>(x.m),
+                             native_subnormals,
+                             strips_at_once};
   (direct ? kernels.direct : kernels.buffered)(product, 0, tiles_to_cover(x.n, strip_rows));
   return c;
 }
 
 void check(int m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
-  const Operands x = make_operands(m, n, k, codes, smallest_scale, largest_scale);
-  const std::vector<float> expected = plain_loop(x);
+  const StripOperands x = make_strip_operands(m, n, k, codes, smallest_scale, largest_scale);
+  const std::vector<float> expected = multiply_in_strip_order(x);
   for (const InstructionSet* set : runnable_sets()) {
     for (int variant = 0; variant < 16; ++variant) {
       const bool direct = variant % 2 == 0;
@@ -206,7 +132,9 @@ void check(int m, Index n, Index k, Codes codes, int smallest_scale, int largest
       const bool row_major = variant / 4 % 2 == 0;
       const bool alone = variant / 8 % 2 == 0;
       if (direct ? m > most_direct_rows : alone) continue;
-      const auto c = multiply(set->kernels(), x, row_major ? x.row_major() : x.strips(), direct, native, alone ? 1 : 4);
+      const auto c =
+          multiply(set->kernels(), x, row_major ? weights_arguments(x.row_major()) : weights_arguments(x.strips()),
+                   direct, native, alone ? 1 : 4);
       for (std::size_t i = 0; i < c.size(); ++i) {
         ASSERT_TRUE(same_bits_or_both_nan(c[i], expected[i]))
             << set->name << (direct ? ", direct" : ", buffered") << (native ? ", native" : "")
@@ -242,7 +170,7 @@ TEST(CpuProducts, ScaleOfNan) { check_shapes(Codes::normal, 252, 255); }
 TEST(CpuWeights, EachBlockSaysWhatIsInIt) {
   constexpr Index n = 40;
   constexpr Index k = 96;
-  Operands x = make_operands(1, n, k, Codes::normal, 120, 134);
+  StripOperands x = make_strip_operands(1, n, k, Codes::normal, 120, 134);
   const auto properties_with = [&](Index row, Index column, int code, int scale) {
     std::vector<E4M3> values = x.b_values;
     std::vector<E8M0> scales = x.b_scales;
@@ -253,7 +181,7 @@ TEST(CpuWeights, EachBlockSaysWhatIsInIt) {
     }
     layout_descriptor<StripWeights>.pack({values.data(), scales.data(), RowMajor(n, k), row_major_scales(n, k)},
                                          x.strip_values.data(), x.strip_scales.data());
-    const StripScaleOrder order(n, MxBlock::count(k));
+    const StripScaleOrder order = x.scale_order();
     std::vector<int> properties;
     for (Index strip = 0; strip < 3; ++strip) {
       for (Index block = 0; block < 3; ++block) {
@@ -285,16 +213,16 @@ TEST(CpuWeights, EachBlockSaysWhatIsInIt) {
 // Weights that something else packed, without what is known about the blocks, are slow and right.
 TEST(CpuWeights, NothingKnownIsNothingPromised) {
   for (const int m : {1, 9}) {
-    Operands x = make_operands(m, 35, 416, Codes::any, 120, 134);
-    const std::vector<float> expected = plain_loop(x);
-    const StripScaleOrder order(x.n, MxBlock::count(x.k));
+    StripOperands x = make_strip_operands(m, 35, 416, Codes::any, 120, 134);
+    const std::vector<float> expected = multiply_in_strip_order(x);
+    const StripScaleOrder order = x.scale_order();
     for (Index strip = 0; strip < 3; ++strip) {
       for (Index block = 0; block < MxBlock::count(x.k); ++block) {
         x.strip_scales[static_cast<std::size_t>(order.property_offset(strip, block))].bits = 0;
       }
     }
     for (const InstructionSet* set : runnable_sets()) {
-      const auto c = multiply(set->kernels(), x, x.strips(), m == 1, false, 4);
+      const auto c = multiply(set->kernels(), x, weights_arguments(x.strips()), m == 1, false, 4);
       for (std::size_t i = 0; i < c.size(); ++i) {
         ASSERT_TRUE(same_bits_or_both_nan(c[i], expected[i])) << set->name << ", element " << i;
       }

@@ -5,212 +5,176 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <random>
-#include <vector>
 
-#include "millet/backends/portable/kernels/gemv_range.hpp"
+#include "backends/strip_operands.hpp"
+#include "millet/backends/portable/tiles/column_items.hpp"
+#include "millet/backends/portable/tiles/decode_activations.hpp"
 #include "numeric/floating_point_mode.hpp"
 
 namespace millet::portable {
 namespace {
 
-enum class Codes { normal, few_subnormals, any_but_nan, any };
+using conformance::Codes;
+using conformance::make_strip_operands;
+using conformance::multiply_in_strip_order;
+using conformance::same_bits_or_both_nan;
+using conformance::StripOperands;
 
-struct Operands {
-  Index n;
-  Index k;
-  int m;
-  std::vector<E4M3> values;
-  std::vector<E8M0> scales;
-  std::vector<E4M3> strip_values;
-  std::vector<E8M0> strip_scales;
-  std::vector<E4M3> a;
-  std::vector<float> a_values;
-  std::vector<std::int32_t> a_scales;
+constexpr unsigned native_subnormals = no_nans;
+constexpr unsigned no_native_subnormals = no_nans | no_subnormals;
 
-  [[nodiscard]] RowMajorWeights::View row_major() const {
-    return {values.data(), scales.data(), RowMajor(n, k), row_major_scales(n, k)};
-  }
-  [[nodiscard]] StripWeights::View strips() const {
-    return {strip_values.data(), strip_scales.data(), StripOrder(n, k),
-            ScaleMapping<StripOrder>{StripOrder(n, MxBlock::count(k))}};
-  }
-  [[nodiscard]] DecodedActivations activations() { return {a_values.data(), a_scales.data(), m}; }
+/// A, decoded.
+struct Decoded {
+  std::vector<float> values;
+  std::vector<std::int32_t> scales;
+  DecodedActivations view;
 };
 
-Operands make_operands(int m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
-  std::mt19937 random(static_cast<unsigned>(m * 1000 + n * 10 + k));
-  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  const auto code = [&] {
-    const int sign = between(0, 1) * 0x80;
-    if (codes == Codes::any) return sign + between(0, 0x7F);
-    if (codes == Codes::any_but_nan) return sign + between(0, 0x7E);
-    if (codes == Codes::few_subnormals && between(0, 99) == 0) return sign + between(0, 7);
-    return sign + between(8, 0x7E);
-  };
-  Operands x{n, k, m, {}, {}, {}, {}, {}, {}, {}};
-  for (Index i = 0; i < n * k; ++i) x.values.push_back(E4M3{static_cast<std::uint8_t>(code())});
-  const Index blocks = MxBlock::count(k);
-  for (Index i = 0; i < n * blocks; ++i) {
-    x.scales.push_back(E8M0{static_cast<std::uint8_t>(between(smallest_scale, largest_scale))});
-  }
-  const LayoutDescriptor& strips = layout_descriptor<StripWeights>;
-  x.strip_values.resize(static_cast<std::size_t>(strips.value_count(n, k)));
-  x.strip_scales.resize(static_cast<std::size_t>(strips.scale_count(n, k)));
-  strips.pack(x.row_major(), x.strip_values.data(), x.strip_scales.data());
-  // [blocks][rows][32], the order of DecodedActivations.
-  for (Index i = 0; i < m * k; ++i) {
-    x.a.push_back(E4M3{static_cast<std::uint8_t>(between(0, 1) * 0x80 + between(0, 0x7E))});
-    x.a_values.push_back(x.a.back().value() * 0x1p60F);
-  }
-  // Together with the weights' they keep C far from overflow, where a fused and an unfused addition differ.
-  for (Index i = 0; i < m * blocks; ++i)
-    x.a_scales.push_back(between(std::max(0, 254 - largest_scale), 254 - smallest_scale));
-  return x;
+Decoded decoded_activations(const StripOperands& x) {
+  Decoded a;
+  a.values.resize(x.a_values.size());
+  a.scales.resize(x.a_scales.size());
+  a.view = {a.values.data(), a.scales.data(), x.m};
+  const Activations source{ActivationFormat::mx, x.a_values.data(), x.a_scales.data(), x.k, MxBlock::count(x.k)};
+  for (Index item = 0; item < static_cast<Index>(x.a_scales.size()); ++item) DecodeActivations{source, a.view}(item);
+  return a;
 }
-
-/// The stated order, in the plainest form: [m, n].
-std::vector<float> plain_loop(const Operands& x) {
-  std::vector<float> c;
-  const Index blocks = MxBlock::count(x.k);
-  for (int m = 0; m < x.m; ++m) {
-    for (Index n = 0; n < x.n; ++n) {
-      float total = 0.0F;
-      for (Index block = 0; block < blocks; ++block) {
-        float sum = 0.0F;
-        for (Index i = 0; i < MxBlock::k; ++i) {
-          const float w = x.values[static_cast<std::size_t>(n * x.k + block * MxBlock::k + i)].value();
-          sum += w * x.a[static_cast<std::size_t>((block * x.m + m) * MxBlock::k + i)].value();
-        }
-        const E8M0 b_scale = x.scales[static_cast<std::size_t>(n * blocks + block)];
-        const int a_scale = x.a_scales[static_cast<std::size_t>(block * x.m + m)];
-        total += b_scale.is_nan() || a_scale == E8M0::nan_bits
-                     ? std::nanf("")
-                     : std::ldexp(sum, b_scale.bits + a_scale - 2 * E8M0::bias);
-      }
-      c.push_back(total);
-    }
-  }
-  return c;
-}
-
-/// M = 0 stands for the buffered product, whose row count is a run-time value.
-template <class Shape, int M, class View>
-MILLET_INLINE void multiply(const View& b, const DecodedActivations& a, const OutputColumns& out) {
-  RowPair rows[M == 0 ? rows_per_pass : M];
-  for (int m = 0; m < a.rows; ++m) rows[m] = {m, m, 1.0F};
-  for (Index column = 0; column < out.n; column += Shape::W * Shape::V) {
-    if constexpr (M == 0) {
-      buffered_product<Shape>(b, a, rows, static_cast<int>(a.rows), column, false, out);
-    } else {
-      direct_product<Shape, M>(b, a, rows, column, false, out);
-    }
-  }
-}
-
-template <int M, class View>
-void multiply_on_threads(const View& b, const DecodedActivations& a, const OutputColumns& out) {
-  multiply<ThreadShape, M>(b, a, out);
-}
-template <int M, class View>
-void multiply_baseline(const View& b, const DecodedActivations& a, const OutputColumns& out) {
-  multiply<BaselineShape, M>(b, a, out);
-}
-#if MILLET_X86_TIERS
-template <bool Native, int M, class View>
-MILLET_TARGET_AVX2 void multiply_avx2(const View& b, const DecodedActivations& a, const OutputColumns& out) {
-  multiply<Avx2Shape<Native>, M>(b, a, out);
-}
-template <bool Native, int M, class View>
-MILLET_TARGET_AVX512 void multiply_avx512(const View& b, const DecodedActivations& a, const OutputColumns& out) {
-  multiply<Avx512Shape<Native>, M>(b, a, out);
-}
-#endif
 
 template <class View>
-struct Body {
+struct NamedBodies {
   const char* name;
-  void (*run)(const View&, const DecodedActivations&, const OutputColumns&);
+  HostBodies<View> bodies;
 };
 
+/// The vectors of AVX-512 on any CPU.
+struct WideShape {
+  static constexpr int W = 16;
+  static constexpr int V = 1;
+  static constexpr int tile = 12;
+  static constexpr int strips_at_once(int m) noexcept { return m <= 2 ? 4 : 2; }
+
+  template <int M, class View, class Rows>
+  static void add_block_alone(const Product<View>& p, const Rows& b, Index block, Index a_block, const RowPair* rows,
+                              bool first, const PrefetchDistance& ahead, Lanes<W>::Float (*total)[M]) {
+    portable::add_block_alone<WideShape, M>(p, b, block, a_block, rows, first, ahead, total);
+  }
+};
+
+/// Bodies that host_bodies does not have. With ThreadShape, a device's threads, one after another.
+template <class Shape, class View>
+constexpr HostBodies<View> bodies_of_shape() {
+  const auto direct = []<int M>(std::integral_constant<int, M>) {
+    return [](const Product<View>& p, const RowPair* rows, int, Index first, Index last) {
+      multiply_directly<Shape, M>(p, rows, first, last);
+    };
+  };
+  return {{direct(std::integral_constant<int, 1>()), direct(std::integral_constant<int, 2>()),
+           direct(std::integral_constant<int, 3>()), direct(std::integral_constant<int, 4>())},
+          [](const Product<View>& p, const RowPair* rows, int count, Index first, Index last) {
+            multiply_buffered<Shape>(p, rows, count, first, last);
+          }};
+}
+
 /// Those that this machine can run.
-template <int M, class View>
-std::vector<Body<View>> bodies() {
-  std::vector<Body<View>> all{{"threads", multiply_on_threads<M, View>}, {"baseline", multiply_baseline<M, View>}};
-#if MILLET_X86_TIERS
-  if (host_isa() >= HostIsa::avx2) {
-    all.push_back({"avx2", multiply_avx2<false, M, View>});
-    all.push_back({"avx2, native", multiply_avx2<true, M, View>});
+template <class View>
+std::vector<NamedBodies<View>> all_bodies() {
+  std::vector<NamedBodies<View>> all{{"threads", bodies_of_shape<ThreadShape, View>()},
+                                     {"wide", bodies_of_shape<WideShape, View>()}};
+  for (const HostIsa isa : {HostIsa::baseline, HostIsa::avx2, HostIsa::avx512}) {
+    if (isa <= host_isa()) all.push_back({to_string(isa).data(), host_bodies<View>(isa)});
   }
-  if (host_isa() >= HostIsa::avx512) {
-    all.push_back({"avx512", multiply_avx512<false, M, View>});
-    all.push_back({"avx512, native", multiply_avx512<true, M, View>});
-  }
-#endif
   return all;
 }
 
-template <int M, class View>
-void expect_plain_loops_bits(Operands& x, const View& b, const std::vector<float>& expected) {
-  for (const Body<View>& body : bodies<M, View>()) {
-    std::vector<float> c(expected.size(), -7.0F);
-    body.run(b, x.activations(), {{c.data(), x.n}, OutputType::f32, x.n});
-    for (std::size_t i = 0; i < c.size(); ++i) {
-      const bool both_nan = std::isnan(c[i]) && std::isnan(expected[i]);
-      ASSERT_TRUE(both_nan || std::memcmp(&c[i], &expected[i], sizeof(float)) == 0)
-          << body.name << (M == 0 ? ", buffered" : ", direct") << ", m " << x.m << ", n " << x.n << ", k " << x.k
-          << ", element " << i << ": " << c[i] << " instead of " << expected[i];
+template <class View>
+void expect_bits(const StripOperands& x, const View& b, const std::vector<float>& expected) {
+  const Decoded a = decoded_activations(x);
+  std::vector<RowPair> rows;
+  for (Index m = 0; m < x.m; ++m) rows.push_back({m, m, 1.0F});
+  for (const NamedBodies<View>& named : all_bodies<View>()) {
+    for (const unsigned needed : {native_subnormals, no_native_subnormals}) {
+      for (const bool direct : {true, false}) {
+        if (direct && x.m > most_direct_rows) continue;
+        std::vector<float> c(expected.size(), -7.0F);
+        const Product<View> product{b, a.view, {{c.data(), x.n}, OutputType::f32, x.n}, false, needed};
+        const auto body = direct ? named.bodies.direct[x.m - 1] : named.bodies.buffered;
+        body(product, rows.data(), static_cast<int>(x.m), 0, x.n);
+        for (std::size_t i = 0; i < c.size(); ++i) {
+          ASSERT_TRUE(same_bits_or_both_nan(c[i], expected[i]))
+              << named.name << (direct ? ", direct" : ", buffered")
+              << (needed == native_subnormals ? ", native subnormals" : "") << ", m " << x.m << ", n " << x.n << ", k "
+              << x.k << ", element " << i << ": " << c[i] << " instead of " << expected[i];
+        }
+      }
     }
   }
 }
 
-/// \tparam M  the direct product's; the buffered one gets as many rows
-template <int M>
-void check(Codes codes, int smallest_scale, int largest_scale) {
-  for (const Index k : {32, 64, 96, 128, 160, 416}) {
-    Operands x = make_operands(M, 35, k, codes, smallest_scale, largest_scale);
-    const std::vector<float> expected = plain_loop(x);
-    expect_plain_loops_bits<M>(x, x.strips(), expected);
-    expect_plain_loops_bits<0>(x, x.strips(), expected);
-    if constexpr (M == 1) {
-      expect_plain_loops_bits<M>(x, x.row_major(), expected);
-      expect_plain_loops_bits<0>(x, x.row_major(), expected);
-    }
-    if (testing::Test::HasFatalFailure()) return;
-  }
+void check(Index m, Index n, Index k, Codes codes, int smallest_scale, int largest_scale) {
+  const StripOperands x = make_strip_operands(m, n, k, codes, smallest_scale, largest_scale);
+  const std::vector<float> expected = multiply_in_strip_order(x);
+  expect_bits(x, x.strips(), expected);
+  if (!testing::Test::HasFatalFailure()) expect_bits(x, x.row_major(), expected);
 }
 
-void check_every_m(Codes codes, int smallest_scale, int largest_scale) {
-  check<1>(codes, smallest_scale, largest_scale);
-  check<4>(codes, smallest_scale, largest_scale);
+/// Every number of rows that has a body of its own, strips alone and together, k of one part and several.
+void check_shapes(Codes codes, int smallest_scale, int largest_scale) {
+  for (const Index m : {1, 2, 3, 4}) check(m, 115, 96, codes, smallest_scale, largest_scale);
+  for (const Index m : {1, 5, 13, 24}) check(m, 83, 288, codes, smallest_scale, largest_scale);
+  for (const Index k : {32, 256}) check(2, 7, k, codes, smallest_scale, largest_scale);
 }
 
-TEST(PortableProducts, NormalCodes) { check_every_m(Codes::normal, 120, 134); }
-TEST(PortableProducts, FewSubnormalsAndZeros) { check_every_m(Codes::few_subnormals, 120, 134); }
-TEST(PortableProducts, EveryCodeButNan) { check_every_m(Codes::any_but_nan, 120, 134); }
-TEST(PortableProducts, NanPropagates) { check_every_m(Codes::any, 120, 134); }
+TEST(PortableProducts, NormalCodes) { check_shapes(Codes::normal, 120, 134); }
+TEST(PortableProducts, FewSubnormalsAndZeros) { check_shapes(Codes::few_subnormals, 120, 134); }
+TEST(PortableProducts, EveryCodeButNan) { check_shapes(Codes::any_but_nan, 120, 134); }
+TEST(PortableProducts, FewNans) { check_shapes(Codes::few_nans, 120, 134); }
+TEST(PortableProducts, NanPropagates) { check_shapes(Codes::any, 120, 134); }
 TEST(PortableProducts, ScalesAtBothEndsOfThePlainRange) {
-  check_every_m(Codes::few_subnormals, smallest_plain_scale - 2, smallest_plain_scale + 2);
-  check_every_m(Codes::few_subnormals, largest_plain_scale - 2, largest_plain_scale + 2);
+  check_shapes(Codes::few_subnormals, smallest_plain_scale - 2, smallest_plain_scale + 2);
+  check_shapes(Codes::few_subnormals, largest_plain_scale - 2, largest_plain_scale + 2);
 }
-TEST(PortableProducts, ScaleOfNan) { check_every_m(Codes::normal, 252, 255); }
+TEST(PortableProducts, ScalesFarFromOne) {
+  check_shapes(Codes::any_but_nan, 3, 6);
+  check_shapes(Codes::any_but_nan, 248, 252);
+}
+TEST(PortableProducts, ScaleOfNan) { check_shapes(Codes::normal, 252, 255); }
+
+// Weights that something else packed, without what is known about the blocks, are slow and right.
+TEST(PortableProducts, NothingKnownIsNothingPromised) {
+  StripOperands x = make_strip_operands(2, 115, 96, Codes::any, 120, 134);
+  for (Index strip = 0; strip < tiles_to_cover(x.n, strip_rows); ++strip) {
+    for (Index block = 0; block < MxBlock::count(x.k); ++block) {
+      x.strip_scales[static_cast<std::size_t>(x.scale_order().property_offset(strip, block))].bits = 0;
+    }
+  }
+  expect_bits(x, x.strips(), multiply_in_strip_order(x));
+}
 
 // A host program may have set DAZ and FTZ (any library built with -ffast-math does), or another rounding.
 TEST(PortableProducts, TheHostProgramsFloatingPointModeDoesNotMatter) {
   if (!can_set_floating_point_mode) GTEST_SKIP() << "this processor's modes are not ours to set";
-  Operands x = make_operands(1, 35, 416, Codes::any_but_nan, 40, 90);
-  const std::vector<float> expected = plain_loop(x);
+  const StripOperands x = make_strip_operands(1, 35, 416, Codes::any_but_nan, 90, 130);
+  const std::vector<float> expected = multiply_in_strip_order(x);
+  const Decoded a = decoded_activations(x);
   std::vector<float> c(expected.size());
-  using Work = GemvRange<StripWeights>::Work<1>;
-  const ItemFunctor<Work> functor(Work{x.strips(), x.activations(), {{c.data(), x.n}, OutputType::f32, x.n}});
-  for (const FloatingPointMode& mode : hostile_modes) {
-    std::fill(c.begin(), c.end(), -7.0F);
-    in_mode(mode, [&] {
-      for (Index item = 0; item < column_items(x.n); ++item) functor(item);
-    });
-    EXPECT_EQ(std::memcmp(c.data(), expected.data(), c.size() * sizeof(float)), 0) << mode.name;
+  using View = StripWeights::View;
+  const ColumnItems<View> columns(x.n, 1);
+  const RowPair row{0, 0, 1.0F};
+  for (const bool direct : {true, false}) {
+    for (const unsigned needed : {native_subnormals, no_native_subnormals}) {
+      const Product<View> product{x.strips(), a.view, {{c.data(), x.n}, OutputType::f32, x.n}, false, needed};
+      for (const FloatingPointMode& mode : hostile_modes) {
+        std::fill(c.begin(), c.end(), -7.0F);
+        in_mode(mode, [&] {
+          for (Index item = 0; item < columns.count(); ++item) {
+            direct ? columns.multiply_directly(product, &row, 1, item)
+                   : columns.multiply_buffered(product, &row, 1, item);
+          }
+        });
+        EXPECT_EQ(std::memcmp(c.data(), expected.data(), c.size() * sizeof(float)), 0) << mode.name;
+      }
+    }
   }
 }
 

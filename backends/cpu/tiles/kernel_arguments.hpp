@@ -7,9 +7,9 @@
 #include "millet/backends/cpu/instruction_set.hpp"
 #include "millet/backends/cpu/tiles/activations.hpp"
 #include "millet/backends/cpu/tiles/threads.hpp"
-#include "millet/backends/cpu/tiles/weight_strips.hpp"
 #include "millet/device/device_info.hpp"
 #include "millet/device/host_info.hpp"
+#include "millet/dispatch/strip_weights.hpp"
 
 // From the framework's operands to the kernels' arguments.
 

@@ -3,28 +3,17 @@
 
 #include <cstdint>
 
-#include "millet/layout/mapping.hpp"
+#include "millet/layout/block_properties.hpp"
 
 // The seam between the host side, which knows problems and operands, and the files that are compiled for one
 // instruction set each: plain values, and no function that a linker could take from the wrong one of these files.
 
 namespace millet::cpu {
 
-inline constexpr int strip_rows = 16;       ///< rows of B that share a strip, columns of C
 inline constexpr int block_k = 32;          ///< k of a block, which shares a scale
 inline constexpr int strip_block = 512;     ///< bytes of one block of a strip
 inline constexpr int most_direct_rows = 8;  ///< rows of C that the direct product takes
 inline constexpr int most_rows = 128;       ///< rows of C that the buffered product takes in one pass over the weights
-
-// What is known about a block of a strip, a byte for it. A byte of zero promises nothing, and is slow and right.
-inline constexpr std::uint8_t no_subnormals = 1;  ///< no code is a nonzero subnormal
-inline constexpr std::uint8_t no_nans = 2;        ///< no code is NaN
-inline constexpr std::uint8_t plain_scales = 4;   ///< every scale is plain, or below that with a row of zeros
-
-/// Scale codes from 2^-40 to 2^16. For a pair of them every product and sum of a block, and what it adds to C, is a
-/// normal f32 or zero, so that scales can be multiplied with whichever factor is convenient.
-inline constexpr int smallest_plain_scale = 87;
-inline constexpr int largest_plain_scale = 143;
 
 // Weights decode to w * 2^weight_exponent, activations to a * 2^activation_exponent (times their scale, where it is
 // plain): so every value of the inner loop is a normal f32 or zero, but for weights that are subnormal.

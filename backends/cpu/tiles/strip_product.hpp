@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "millet/backends/cpu/tiles/block_properties.hpp"
+#include "millet/backends/cpu/tiles/strip_arguments.hpp"
 
 // The products, as templates over an instruction set's lanes: isa/<name>.cpp defines them in an unnamed namespace and
 // instantiates everything here with them. So each of these functions exists once for each of those files; whatever is

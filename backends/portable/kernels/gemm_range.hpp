@@ -2,13 +2,13 @@
 #pragma once
 
 #include "millet/backends/portable/tiles/column_items.hpp"
-#include "millet/backends/portable/tiles/strip_product.hpp"
+#include "millet/backends/portable/tiles/decode_activations.hpp"
 #include "millet/dispatch/kernel.hpp"
 
 namespace millet::portable {
 
-/// Any number of rows: each block of weights is decoded once for up to 64 rows. One item a strip of columns and 64
-/// rows.
+/// Any number of rows: each block of weights is decoded once for up to 64 rows. One item up to four strips
+/// of columns and 64 rows.
 template <class Layout>
 struct GemmRange {
   static constexpr std::string_view id =
@@ -30,27 +30,26 @@ struct GemmRange {
   }
 
   struct Work {
-    typename Layout::View b;
-    DecodedActivations a;
-    OutputColumns out;
+    Product<typename Layout::View> product;
+    ColumnItems<typename Layout::View> columns;
     Index m;
 
-    template <class Shape>
-    MILLET_HD MILLET_INLINE void run(Index item) const {
-      const Index strips = column_items(out.n);
-      const Index first_row = item / strips * rows_per_pass;
+    MILLET_HD void operator()(Index item) const {
+      const Index first_row = item / columns.count() * rows_per_pass;
       const int count = static_cast<int>(m - first_row < rows_per_pass ? m - first_row : rows_per_pass);
       RowPair rows[rows_per_pass];
       for (int i = 0; i < count; ++i) rows[i] = {first_row + i, first_row + i, 1.0F};
-      buffered_product<Shape>(b, a, rows, count, item % strips * columns_per_item, false, out);
+      columns.multiply_buffered(product, rows, count, item % columns.count());
     }
   };
 
   static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace,
                             Stream) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.m, p.k, workspace);
-    launch_items("portable.gemm", Work{x.b, a, {x.c, p.output, p.n}, p.m},
-                 column_items(p.n) * tiles_to_cover(p.m, rows_per_pass));
+    const Index passes = tiles_to_cover(p.m, rows_per_pass);
+    const ColumnItems<typename Layout::View> columns(p.n, passes);
+    launch_items("portable.gemm", Work{{x.b, a, {x.c, p.output, p.n}, false, needed_properties()}, columns, p.m},
+                 columns.count() * passes);
     return {};
   }
 };

@@ -2,12 +2,12 @@
 #pragma once
 
 #include "millet/backends/portable/tiles/column_items.hpp"
-#include "millet/backends/portable/tiles/strip_product.hpp"
+#include "millet/backends/portable/tiles/decode_activations.hpp"
 #include "millet/dispatch/kernel.hpp"
 
 namespace millet::portable {
 
-/// 1 to 4 rows straight from the codes: decoding in registers, no buffer. One item a strip of columns.
+/// 1 to 4 rows straight from the codes: decoding in registers, no buffer. One item up to four strips of columns.
 template <class Layout>
 struct GemvRange {
   static constexpr std::string_view id =
@@ -20,7 +20,7 @@ struct GemvRange {
   using Weights = Layout;
   struct Policy {};
   static constexpr Policy policies[] = {{}};
-  static constexpr Envelope envelope{.m_max = 4, .bf16_activations = true, .f32_activations = true};
+  static constexpr Envelope envelope{.m_max = most_direct_rows, .bf16_activations = true, .f32_activations = true};
 
   static std::string name(const Policy&) { return "default"; }
   static constexpr Verdict supports(const Problem& p) noexcept { return envelope.contains(p); }
@@ -28,39 +28,25 @@ struct GemvRange {
     return DecodedActivations::bytes(p.m, p.k);
   }
 
-  template <int M>
   struct Work {
-    typename Layout::View b;
-    DecodedActivations a;
-    OutputColumns out;
+    Product<typename Layout::View> product;
+    ColumnItems<typename Layout::View> columns;
+    int m;
 
-    template <class Shape>
-    MILLET_HD MILLET_INLINE void run(Index item) const {
-      RowPair rows[M];
-      for (int m = 0; m < M; ++m) rows[m] = {m, m, 1.0F};
-      direct_product<Shape, M>(b, a, rows, item * columns_per_item, false, out);
+    MILLET_HD void operator()(Index item) const {
+      RowPair rows[most_direct_rows];
+      for (int i = 0; i < m; ++i) rows[i] = {i, i, 1.0F};
+      columns.multiply_directly(product, rows, m, item);
     }
   };
 
   static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy&, Workspace workspace,
                             Stream) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.m, p.k, workspace);
-    const OutputColumns out{x.c, p.output, p.n};
-    const Index items = column_items(p.n);
-    switch (p.m) {
-      case 1:
-        launch_items("portable.gemv", Work<1>{x.b, a, out}, items);
-        break;
-      case 2:
-        launch_items("portable.gemv", Work<2>{x.b, a, out}, items);
-        break;
-      case 3:
-        launch_items("portable.gemv", Work<3>{x.b, a, out}, items);
-        break;
-      default:
-        launch_items("portable.gemv", Work<4>{x.b, a, out}, items);
-        break;
-    }
+    const ColumnItems<typename Layout::View> columns(p.n, 1);
+    launch_items("portable.gemv",
+                 Work{{x.b, a, {x.c, p.output, p.n}, false, needed_properties()}, columns, static_cast<int>(p.m)},
+                 columns.count());
     return {};
   }
 };

@@ -2,14 +2,14 @@
 #pragma once
 
 #include "millet/backends/portable/tiles/column_items.hpp"
-#include "millet/backends/portable/tiles/strip_product.hpp"
+#include "millet/backends/portable/tiles/decode_activations.hpp"
 #include "millet/dispatch/grouped_epilogue.hpp"
 #include "millet/dispatch/kernel.hpp"
 
 namespace millet::portable {
 
-/// Rows of every expert, any number: one item a strip of columns and a run of routing blocks of one expert, so that an
-/// expert's weights are read once for up to 64 of its rows.
+/// Rows of every expert, any number: one item up to four strips of columns and a run of routing blocks of one expert,
+/// so that an expert's weights are read once for up to 64 of its rows.
 template <class Layout>
 struct GroupedGemmRange {
   static constexpr std::string_view id =
@@ -33,20 +33,18 @@ struct GroupedGemmRange {
 
   struct Work {
     GroupedOperands<Layout> x;
-    DecodedActivations a;
+    Product<typename Layout::View> product;  ///< of expert 0
+    ColumnItems<typename Layout::View> columns;
     GroupedProblem p;
 
-    template <class Shape>
-    MILLET_HD MILLET_INLINE void run(Index item) const {
-      const Index strips = column_items(p.n);
-      const Index first_block = item / strips;
-      const Index first_column = item % strips * columns_per_item;
+    MILLET_HD void operator()(Index item) const {
+      const Index first_block = item / columns.count();
       const Index expert = expert_of(first_block);
       // The item of the first block of a run does the whole run; no id outside its range is ever used as an index.
       if (expert < 0 || (first_block > 0 && expert_of(first_block - 1) == expert)) return;
-      typename Layout::View b = x.b;
-      b.values += expert * x.expert_value_stride;
-      b.scales += expert * x.expert_scale_stride;
+      Product<typename Layout::View> of_expert = product;
+      of_expert.b.values += expert * x.expert_value_stride;
+      of_expert.b.scales += expert * x.expert_scale_stride;
 
       RowPair rows[rows_per_pass];
       int count = 0;
@@ -56,12 +54,12 @@ struct GroupedGemmRange {
           if (slot < 0 || slot >= p.slots) continue;
           rows[count++] = {slot / p.a_div, slot, p.weighted ? x.routing.slot_weights[slot] : 1.0F};
           if (count == rows_per_pass) {
-            multiply<Shape>(b, rows, count, first_column);
+            multiply(of_expert, rows, count, item % columns.count());
             count = 0;
           }
         }
       }
-      if (count > 0) multiply<Shape>(b, rows, count, first_column);
+      if (count > 0) multiply(of_expert, rows, count, item % columns.count());
     }
 
    private:
@@ -72,25 +70,10 @@ struct GroupedGemmRange {
       return expert >= 0 && expert < p.experts ? expert : -1;
     }
 
-    template <class Shape, int M>
-    MILLET_HD MILLET_INLINE void multiply_few(const typename Layout::View& b, const RowPair* rows,
-                                              Index first_column) const {
-      RowPair few[M];
-      for (int m = 0; m < M; ++m) few[m] = rows[m];
-      direct_product<Shape, M>(b, a, few, first_column, p.weighted, {x.c, p.output, p.n});
-    }
-
-    template <class Shape>
-    MILLET_HD MILLET_INLINE void multiply(const typename Layout::View& b, const RowPair* rows, int count,
-                                          Index first_column) const {
-      switch (count) {
-        case 1:
-          return multiply_few<Shape, 1>(b, rows, first_column);
-        case 2:
-          return multiply_few<Shape, 2>(b, rows, first_column);
-        default:
-          buffered_product<Shape>(b, a, rows, count, first_column, p.weighted, {x.c, p.output, p.n});
-      }
+    MILLET_HD void multiply(const Product<typename Layout::View>& of_expert, const RowPair* rows, int count,
+                            Index item) const {
+      if (count <= most_direct_rows) return columns.multiply_directly(of_expert, rows, count, item);
+      columns.multiply_buffered(of_expert, rows, count, item);
     }
   };
 
@@ -117,7 +100,10 @@ struct GroupedGemmRange {
 
   static void run_product(const Problem& p, const GroupedOperands<Layout>& x, Workspace workspace) {
     const DecodedActivations a = decode_activations(Kokkos::DefaultExecutionSpace(), x.a, p.a_rows(), p.k, workspace);
-    launch_items("portable.grouped_gemm", Work{x, a, p}, column_items(p.n) * p.blocks());
+    const ColumnItems<typename Layout::View> columns(p.n, p.blocks());
+    launch_items("portable.grouped_gemm",
+                 Work{x, {x.b, a, {x.c, p.output, p.n}, p.weighted, needed_properties()}, columns, p},
+                 columns.count() * p.blocks());
   }
 };
 

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "millet/host_device.hpp"
+#include "millet/layout/block_properties.hpp"
 #include "millet/numeric/e4m3.hpp"
+#include "millet/numeric/e8m0.hpp"
 
 namespace millet::portable {
 
@@ -17,7 +20,6 @@ struct Lanes {
   typedef std::int32_t Int __attribute__((vector_size(4 * W)));
   typedef std::uint32_t Word __attribute__((vector_size(4 * W)));
   typedef std::int16_t Half __attribute__((vector_size(4 * W)));
-  typedef std::uint8_t Byte __attribute__((vector_size(4 * W)));
   typedef std::uint64_t Pair __attribute__((vector_size(4 * W)));
 };
 
@@ -26,7 +28,6 @@ struct Lanes<1> {
   using Float = float;
   using Int = std::int32_t;
   using Word = std::uint32_t;
-  using Byte = std::uint32_t;
 };
 
 template <class Vector, class Scalar>
@@ -85,32 +86,25 @@ inline constexpr int weight_exponent = -120;
 inline constexpr int activation_exponent = 60;
 inline constexpr int product_exponent = weight_exponent + activation_exponent;
 
-/// Four decoded weights of each lane, times 2^-120, from a dword of four codes: integer operations only.
+/// Two codes of each lane, times 2^-120: integer operations only. \param halves  a code in the upper byte of each of a
+/// lane's two 16-bit halves; the lower bytes do not matter
 ///
 /// A code's exponent and mantissa, moved to bits 20..26, are an f32 whose exponent field is e4m3's: its value is 2^-120
-/// times the code's, for normal codes and zeros. Subnormal codes would become f32 subnormals (a microcode assist of
-/// over 100 cycles on some CPUs, zero where the host set DAZ) and NaN a number; CodeScan finds the blocks that
-/// hold one.
+/// times the code's, for normal codes and zeros. Subnormal codes become f32 subnormals (a microcode assist of over 100
+/// cycles on some CPUs) and NaN a number; weights say which blocks hold one.
 template <int W>
-MILLET_HD MILLET_INLINE void decode_normal(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
+MILLET_HD MILLET_INLINE void decode_normal(const typename Lanes<W>::Word& halves, typename Lanes<W>::Float (&w)[2]) {
   using Float = typename Lanes<W>::Float;
   using Word = typename Lanes<W>::Word;
   // An arithmetic shift by 4 copies the sign over the bits above the exponent; the mask leaves the first copy.
   constexpr std::uint32_t sign_exponent_mantissa = 0x87F00000U;
   if constexpr (W == 1) {
-    for (int byte = 0; byte < 4; ++byte) {
-      const auto shifted = same_bits<std::int32_t>(codes << (24 - 8 * byte)) >> 4;
-      w[byte] = same_bits<Float>(same_bits<Word>(shifted) & sign_exponent_mantissa);
-    }
+    w[0] = same_bits<Float>(same_bits<Word>(same_bits<std::int32_t>(halves << 16) >> 4) & sign_exponent_mantissa);
+    w[1] = same_bits<Float>(same_bits<Word>(same_bits<std::int32_t>(halves) >> 4) & sign_exponent_mantissa);
   } else {
-    // Two codes a shift, in 16-bit lanes: 9 operations for 4 codes, 11 with 32-bit shifts.
-    using Half = typename Lanes<W>::Half;
-    const Word odd = same_bits<Word>(same_bits<Half>(codes) >> 4);
-    const Word even = same_bits<Word>((same_bits<Half>(codes) << 8) >> 4);
-    w[0] = same_bits<Float>((even << 16) & sign_exponent_mantissa);
-    w[1] = same_bits<Float>((odd << 16) & sign_exponent_mantissa);
-    w[2] = same_bits<Float>(even & sign_exponent_mantissa);
-    w[3] = same_bits<Float>(odd & sign_exponent_mantissa);
+    const auto both = same_bits<Word>(same_bits<typename Lanes<W>::Half>(halves) >> 4);
+    w[0] = same_bits<Float>((both << 16) & sign_exponent_mantissa);
+    w[1] = same_bits<Float>(both & sign_exponent_mantissa);
   }
 }
 
@@ -126,12 +120,6 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Word exact_decode_flags(const typenam
   return (nonzero & ~normal) | nan;
 }
 
-/// The same for NaN codes alone.
-template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Word nan_flags(const typename Lanes<W>::Word& codes) {
-  return (codes & 0x7F7F7F7FU) + 0x01010101U;
-}
-
 /// Each lane's integer as f32.
 template <int W>
 MILLET_HD MILLET_INLINE typename Lanes<W>::Float to_float(const typename Lanes<W>::Int& v) {
@@ -145,29 +133,49 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Float to_float(const typename Lanes<W
 /// What brings products of exactly decoded weights to the scale of the others.
 inline constexpr float exact_decode_factor = 0x1p-60F;
 
-/// As decode_normal, but for every code, and times 2^-60, which keeps e4m3's subnormals normal in f32. About three
-/// times the operations; for blocks that hold such codes (5 % of the blocks of Gaussian weights).
-template <int W>
-MILLET_HD MILLET_INLINE void decode_exact(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[4]) {
-  using L = Lanes<W>;
-  using Int = typename L::Int;
-#pragma GCC unroll 4
-  for (int byte = 0; byte < 4; ++byte) {
-    const Int code = same_bits<Int>(codes >> (8 * byte)) & 0xFF;
+/// The codes of k = Pair and Pair + 2 in each lane's dword, as decode_normal but every code, and times 2^-60, which
+/// keeps e4m3's subnormals normal in f32. About three times the operations; for blocks that hold such codes (5 % of the
+/// blocks of Gaussian weights).
+template <int W, int Pair>
+MILLET_HD MILLET_INLINE void decode_exact(const typename Lanes<W>::Word& codes, typename Lanes<W>::Float (&w)[2]) {
+  using Int = typename Lanes<W>::Int;
+#pragma GCC unroll 2
+  for (int j = 0; j < 2; ++j) {
+    const Int code = same_bits<Int>(codes >> (8 * (Pair + 2 * j))) & 0xFF;
     const Int magnitude = code & 0x7F;
     const Int normal = (magnitude << 20) + ((120 - 60) << 23);  // rebias 7 to 127, times 2^-60
     const Int subnormal = same_bits<Int>(to_float<W>(magnitude) * 0x1p-69F);
     const Int nan = Int{} + 0x7FC00000;
     const Int finite = magnitude < 8 ? subnormal : normal;
     const Int unsigned_bits = magnitude == E4M3::nan_bits ? nan : finite;
-    w[byte] = same_bits<typename L::Float>(unsigned_bits | ((code & 0x80) << 24));
+    w[j] = same_bits<typename Lanes<W>::Float>(unsigned_bits | ((code & 0x80) << 24));
   }
 }
 
-/// Code `byte` (0 is the lowest) of each lane's four scale codes.
+/// All four codes of each lane's dword, in the order of the sums: k = 0 2 1 3.
 template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Int scale_code(const typename Lanes<W>::Word& codes, int byte) {
-  return same_bits<typename Lanes<W>::Int>((codes >> (8 * byte)) & 0xFFU);
+MILLET_HD MILLET_INLINE void decode_four(const typename Lanes<W>::Word& codes, bool exact,
+                                         typename Lanes<W>::Float (&w)[4]) {
+  typename Lanes<W>::Float even[2];
+  typename Lanes<W>::Float odd[2];
+  if (exact) [[unlikely]] {
+    decode_exact<W, 0>(codes, even);
+    decode_exact<W, 1>(codes, odd);
+  } else {
+    decode_normal<W>(codes << 8, even);
+    decode_normal<W>(codes, odd);
+  }
+  w[0] = even[0];
+  w[1] = even[1];
+  w[2] = odd[0];
+  w[3] = odd[1];
+}
+
+/// W bytes, one a lane. (Written as an initializer, which GCC 12 turns into one widening load; a conversion of vectors
+/// or a loop it does not.)
+template <int W, std::size_t... Lane>
+MILLET_HD MILLET_INLINE typename Lanes<W>::Int load_bytes(const E8M0* from, std::index_sequence<Lane...>) {
+  return typename Lanes<W>::Int{from[Lane].bits...};
 }
 
 /// sum * 2^(a_scale + b_scale - 254 - product_exponent), rounded once: what one block adds to C.
@@ -191,36 +199,17 @@ MILLET_HD MILLET_INLINE typename Lanes<W>::Float scale_block_sum(const typename 
   return sum * same_bits<Float>(half << 23) * same_bits<Float>(((capped - half) << 23) | poison);
 }
 
-// Scale codes in the middle of their range, 2^-47 to 2^33, need none of this: for a pair of them the power of two that
-// brings a block sum to C is one normal f32, and so is every nonzero product with it. Rounds as scale_block_sum does.
-inline constexpr int smallest_plain_scale = 80;
-inline constexpr int largest_plain_scale = 160;
-
 MILLET_HD MILLET_INLINE bool is_plain_scale(std::int32_t code) {
   return code >= smallest_plain_scale && code <= largest_plain_scale;
 }
 
-/// All four codes of every lane?
+/// 2^(a_scale + b_scale - 254 - product_exponent), a normal f32, for a plain a_scale and plain or smaller b_scale:
+/// rounds as scale_block_sum does.
 template <int W>
-MILLET_HD MILLET_INLINE bool are_plain_scales(const typename Lanes<W>::Word& codes) {
-  if constexpr (W > 1) {
-    const auto above = same_bits<typename Lanes<W>::Byte>(codes) - smallest_plain_scale;
-    return !any<W>(same_bits<typename Lanes<W>::Word>(above > largest_plain_scale - smallest_plain_scale));
-  } else {
-    return is_plain_scale(scale_code<W>(codes, 0)) && is_plain_scale(scale_code<W>(codes, 1)) &&
-           is_plain_scale(scale_code<W>(codes, 2)) && is_plain_scale(scale_code<W>(codes, 3));
-  }
-}
-
-/// 2^(a_scale + b_scale - 254 - product_exponent) for code `byte` of each lane and a_scale, plain ones.
-template <int W>
-MILLET_HD MILLET_INLINE typename Lanes<W>::Float plain_scale_factor(const typename Lanes<W>::Word& codes, int byte,
+MILLET_HD MILLET_INLINE typename Lanes<W>::Float plain_scale_factor(const typename Lanes<W>::Int& b_scale,
                                                                     std::int32_t a_scale) {
-  constexpr std::uint32_t exponent_field = 0x7F800000U;
-  const int left = 23 - 8 * byte;
-  const typename Lanes<W>::Word field = (left > 0 ? codes << left : codes >> -left) & exponent_field;
-  const auto offset = static_cast<std::uint32_t>(a_scale - 127 - product_exponent) << 23;
-  return same_bits<typename Lanes<W>::Float>(field + offset);
+  return same_bits<typename Lanes<W>::Float>((b_scale + (a_scale - 127 - product_exponent)) << 23);
 }
+static_assert(smallest_plain_scale - 127 - product_exponent > 0, "the factor's exponent field is at least 1");
 
 }  // namespace millet::portable

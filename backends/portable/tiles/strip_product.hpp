@@ -23,6 +23,16 @@ struct OutputColumns {
   Index n = 0;
 };
 
+/// What all items of a launch have in common.
+template <class View>
+struct Product {
+  View b;
+  DecodedActivations a;
+  OutputColumns out;
+  bool weighted = false;                      ///< whether rows have a factor
+  unsigned needed = no_nans | no_subnormals;  ///< what codes decode_normal takes: properties of a block
+};
+
 template <int W>
 MILLET_HD MILLET_INLINE void store_columns(const OutputColumns& out, const RowPair& row, Index first_column,
                                            const typename Lanes<W>::Float& sum, bool weighted) {
@@ -38,97 +48,73 @@ MILLET_HD MILLET_INLINE void store_columns(const OutputColumns& out, const RowPa
   }
 }
 
-/// The order of every sum, in both products below: within a block of 32, k ascending from zero; then the scaled block
-/// sums, ascending, from zero. It depends on nothing else, so a row of C has the same bits whatever kernel, M or thread
-/// count. All products of a weight and an activation are exact, and those of a block sum and a power of two are unless
-/// they leave f32's normal range; short of that it makes no difference where the compiler fuses a multiplication with
-/// an addition.
+/// The order of every sum, in both products below: within a block of 32, from zero, k = 0 2 1 3, 4 6 5 7 and so on, as
+/// decoding gives them; then the scaled block sums, ascending, from zero. It depends on nothing else, so a row of C has
+/// the same bits whatever kernel, M or thread count. All products of a weight and an activation are exact, and those of
+/// a block sum and a power of two are unless they leave f32's normal range; short of that it makes no difference where
+/// the compiler fuses a multiplication with an addition.
 
-/// Notices codes that decode_normal cannot decode, with two or three operations a vector.
-/// \tparam Native  subnormals may stand in f32 as subnormals, so only NaN codes matter (native_subnormals)
-template <int W, bool Native>
-class CodeScan {
- public:
-  using Word = typename Lanes<W>::Word;
-
-  MILLET_HD MILLET_INLINE void add(const Word& codes) {
-    if constexpr (W > 1) {
-      // Twice the code drops its sign. Then NaN is the largest byte; with 16 less, it is among the largest together
-      // with the subnormals, and zeros, which are as rare.
-      const auto bytes = same_bits<Seen>(codes);
-      const Seen shifted = bytes + bytes - wanted_below;
-      seen_ = shifted > seen_ ? shifted : seen_;
-    } else {
-      seen_ |= Native ? nan_flags<W>(codes) : exact_decode_flags<W>(codes);
+/// The part of add_plain_block that comes from two of each dword's four codes.
+template <int W, int V, int M, int S, int Pair, class Rows>
+MILLET_HD MILLET_INLINE void add_plain_pair(const Rows* b, Index block, int q, const float* const (&x)[M],
+                                            typename Lanes<W>::Float (&sums)[S * V][M]) {
+  // Vectors decoded at a time: one keeps registers free for the activations, which all vectors need; with many rows the
+  // activations come from memory, once for all vectors.
+  constexpr int G = M <= 2 ? 1 : S * V;
+#pragma GCC unroll 8
+  for (int first = 0; first < S * V; first += G) {
+    typename Lanes<W>::Float w[G][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < G; ++i) {
+      decode_normal<W>(b[(first + i) / V].template load_pair<W, Pair>((first + i) % V, block, q), w[i]);
     }
-  }
-  [[nodiscard]] MILLET_HD MILLET_INLINE bool suspects() const {
-    if constexpr (W > 1) {
-      constexpr int largest_normal = 2 * 0x7E - wanted_below;
-      return any<W>(same_bits<Word>(seen_ > largest_normal));
-    } else {
-      return (seen_ & exact_decode_bits) != 0;
-    }
-  }
-
- private:
-  using Seen = typename Lanes<W>::Byte;
-  static constexpr int wanted_below = Native ? 0 : 16;
-  Seen seen_{};
-};
-
-/// The sums over `Blocks` consecutive blocks, times 2^product_exponent, for M rows times V vectors, as if every code
-/// were normal or zero. They are independent chains: one alone would wait for the latency of each multiply-add. \param
-/// x  for each block and row of A, its 32 activations
-template <int W, int V, int M, int Blocks, bool Native, class View>
-MILLET_HD MILLET_INLINE void sum_blocks(const WeightRows<View>& b, const float* const (&x)[Blocks][M], Index block,
-                                        CodeScan<W, Native>& scan, typename Lanes<W>::Float (&sums)[Blocks][M][V]) {
-#pragma GCC unroll 1
-  for (int q = 0; q < 8; ++q) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
 #pragma GCC unroll 4
-    for (int i = 0; i < Blocks; ++i) {
-      b.template prefetch_values<W>(block + i, q);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) {
-        const auto codes = b.template load_values<W>(v, block + i, q);
-        scan.add(codes);
-        typename Lanes<W>::Float w[4];
-        decode_normal<W>(codes, w);
-#pragma GCC unroll 4
-        for (int byte = 0; byte < 4; ++byte) {
-#pragma GCC unroll 4
-          for (int m = 0; m < M; ++m) sums[i][m][v] += w[byte] * x[i][m][4 * q + byte];
-        }
+      for (int m = 0; m < M; ++m) {
+        const float x_j = x[m][4 * q + 2 * Pair + j];
+#pragma GCC unroll 8
+        for (int i = 0; i < G; ++i) sums[first + i][m] += w[i][j] * x_j;
       }
     }
   }
 }
 
-/// Whether a CodeScan suspects one block.
-template <int W, int V, bool Native, class View>
-MILLET_HD MILLET_INLINE bool suspects_block(const WeightRows<View>& b, Index block) {
-  CodeScan<W, Native> scan;
-#pragma GCC unroll 2
-  for (int q = 0; q < 8; ++q) {
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) scan.add(b.template load_values<W>(v, block, q));
-  }
-  return scan.suspects();
-}
-
-/// The sums over one block, for any codes: the dwords that need it are decoded exactly. Same order, same bits.
-template <int W, int V, int M, class View>
-MILLET_HD MILLET_INLINE void sum_block_exactly(const WeightRows<View>& b, const float* const (&x)[M], Index block,
-                                               typename Lanes<W>::Float (&sums)[M][V]) {
-  using Float = typename Lanes<W>::Float;
-  using Word = typename Lanes<W>::Word;
-#pragma GCC unroll 4
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sums[m][v] = Float{};
-  }
+/// Adds to M rows what one block of S strips of V vectors contributes, where its codes are normal or zero and all
+/// scales plain. The S * V * M sums are independent: few would wait for the latency of each multiply-add, and each
+/// activation is loaded once for all strips.
+/// \param x  the block's 32 activations of each row \param total  [S * V][M]
+template <int W, int V, int M, int S, class Rows>
+MILLET_HD MILLET_INLINE void add_plain_block(const Rows* b, Index block, const float* const (&x)[M],
+                                             const std::int32_t (&a_scales)[M], const PrefetchDistance& ahead,
+                                             typename Lanes<W>::Float (*total)[M]) {
+  typename Lanes<W>::Float sums[S * V][M] = {};
 #pragma GCC unroll 1
   for (int q = 0; q < 8; ++q) {
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s) b[s].template prefetch_values<W>(block, q, ahead);
+    add_plain_pair<W, V, M, S, 0>(b, block, q, x, sums);
+    add_plain_pair<W, V, M, S, 1>(b, block, q, x, sums);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < S * V; ++i) {
+    const auto b_scale = b[i / V].template load_scales<W>(i % V, block);
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) total[i][m] += sums[i][m] * plain_scale_factor<W>(b_scale, a_scales[m]);
+  }
+}
+
+/// The same for one strip, any codes and scales. The dwords that need it are decoded exactly.
+template <int W, int V, int M, class Rows>
+MILLET_HD MILLET_INLINE void add_any_block(const Rows& b, Index block, const float* const (&x)[M],
+                                           const std::int32_t (&a_scales)[M], const PrefetchDistance& ahead,
+                                           typename Lanes<W>::Float (*total)[M]) {
+  using Float = typename Lanes<W>::Float;
+  using Word = typename Lanes<W>::Word;
+  Float sums[V][M] = {};
+#pragma GCC unroll 1
+  for (int q = 0; q < 8; ++q) {
+    b.template prefetch_values<W>(block, q, ahead);
     Word codes[V];
     Word flags{};
 #pragma GCC unroll 4
@@ -136,202 +122,218 @@ MILLET_HD MILLET_INLINE void sum_block_exactly(const WeightRows<View>& b, const 
       codes[v] = b.template load_values<W>(v, block, q);
       flags |= exact_decode_flags<W>(codes[v]);
     }
+    const bool exact = any<W>(flags & exact_decode_bits);
+    const float x_factor = exact ? exact_decode_factor : 1.0F;
     Float w[V][4];
-    float x_factor = 1.0F;
-    if (any<W>(flags & exact_decode_bits)) [[unlikely]] {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) decode_exact<W>(codes[v], w[v]);
-      x_factor = exact_decode_factor;
-    } else {
+    for (int v = 0; v < V; ++v) decode_four<W>(codes[v], exact, w[v]);
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) decode_normal<W>(codes[v], w[v]);
-    }
-#pragma GCC unroll 4
-    for (int byte = 0; byte < 4; ++byte) {
+    for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
       for (int m = 0; m < M; ++m) {
-        const float x_byte = x[m][4 * q + byte] * x_factor;
+        const float x_i = x[m][4 * q + i] * x_factor;
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sums[m][v] += w[v][byte] * x_byte;
+        for (int v = 0; v < V; ++v) sums[v][m] += w[v][i] * x_i;
       }
     }
   }
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) {
+    const auto b_scale = b.template load_scales<W>(v, block);
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) total[v][m] += scale_block_sum<W>(sums[v][m], b_scale, a_scales[m]);
+  }
 }
 
-/// Adds to M rows times V vectors what `Blocks` blocks, from `block` on, contribute.
-/// \param scales  for each vector, the scale codes of the group of blocks from block - first_byte on
-template <int W, int V, int M, int Blocks, bool Native, class View>
-MILLET_HD MILLET_INLINE void add_blocks(const WeightRows<View>& b, const DecodedActivations& a,
-                                        const RowPair (&rows)[M], Index block, int first_byte,
-                                        const typename Lanes<W>::Word (&scales)[V], bool plain_scales,
-                                        typename Lanes<W>::Float (&total)[M][V]) {
-  using Float = typename Lanes<W>::Float;
-  const float* x[Blocks][M];
-  std::int32_t a_scales[Blocks][M];
-#pragma GCC unroll 4
-  for (int i = 0; i < Blocks; ++i) {
-#pragma GCC unroll 4
+/// One block of M rows of A.
+template <int M>
+struct BlockOfA {
+  const float* x[M];  ///< 32 activations of each row
+  std::int32_t scales[M];
+  bool plain;  ///< whether all scales are
+
+  MILLET_HD MILLET_INLINE BlockOfA(const DecodedActivations& a, Index block, const RowPair* rows) : plain(true) {
     for (int m = 0; m < M; ++m) {
-      x[i][m] = a.block_row(block + i, rows[m].a);
-      a_scales[i][m] = a.scale(block + i, rows[m].a);
-      plain_scales = plain_scales && is_plain_scale(a_scales[i][m]);
+      x[m] = a.block_row(block, rows[m].a);
+      scales[m] = a.scale(block, rows[m].a);
+      plain = plain && is_plain_scale(scales[m]);
     }
   }
+};
 
-  Float sums[Blocks][M][V] = {};
-  CodeScan<W, Native> scan;
-  sum_blocks<W, V, M, Blocks, Native>(b, x, block, scan, sums);
-  if (scan.suspects()) [[unlikely]] {
-#pragma GCC unroll 4
-    for (int i = 0; i < Blocks; ++i) {
-      if (Blocks == 1 || suspects_block<W, V, Native>(b, block + i))
-        sum_block_exactly<W, V, M>(b, x[i], block + i, sums[i]);
-    }
+/// One block of one strip, by the faster way where it promises what that needs.
+template <class Shape, int M, class View, class Rows>
+MILLET_HD MILLET_INLINE void add_block_alone(const Product<View>& p, const Rows& b, Index block, Index a_block,
+                                             const RowPair* rows, bool first, const PrefetchDistance& ahead,
+                                             typename Lanes<Shape::W>::Float (*total)[M]) {
+  const BlockOfA<M> a(p.a, a_block, rows);
+  const unsigned needed = p.needed | plain_scales;
+  if (a.plain && !first && (b.properties(block) & needed) == needed) {
+    add_plain_block<Shape::W, Shape::V, M, 1>(&b, block, a.x, a.scales, ahead, total);
+  } else {
+    add_any_block<Shape::W, Shape::V, M>(b, block, a.x, a.scales, ahead, total);
   }
+}
 
-#pragma GCC unroll 4
-  for (int i = 0; i < Blocks; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-#pragma GCC unroll 4
-      for (int m = 0; m < M; ++m) {
-        if (plain_scales) [[likely]] {
-          total[m][v] += sums[i][m][v] * plain_scale_factor<W>(scales[v], first_byte + i, a_scales[i][m]);
-        } else {
-          total[m][v] += scale_block_sum<W>(sums[i][m][v], scale_code<W>(scales[v], first_byte + i), a_scales[i][m]);
+/// M rows times S strips of V vectors of W columns, straight from the codes: for few rows, where decoding costs more
+/// than multiplying. All rows share one pass over the weights.
+template <class Shape, int M, int S, class View>
+MILLET_HD MILLET_INLINE void multiply_strips(const Product<View>& p, const RowPair* rows, Index first_column) {
+  constexpr int W = Shape::W;
+  using Source = Strips<View, W, S>;
+  Source source(p.b, first_column);
+  typename Lanes<W>::Float total[S * Shape::V][M] = {};
+  const Index blocks = MxBlock::count(p.b.cols());
+  const Index step = source.blocks_per_part();
+  for (Index first = 0; first < blocks; first += step) {
+    const Index count = blocks - first < step ? blocks - first : step;
+    typename Source::Rows b[S];
+    source.part(first, count, b);
+    for (Index block = 0; block < count; ++block) {
+      const Index a_block = first + block;
+      const bool first_of_all = first_column + a_block == 0;
+      const PrefetchDistance ahead = source.prefetch_distance(block);
+      const BlockOfA<M> a(p.a, a_block, rows);
+      unsigned properties = p.needed | plain_scales;
+      for (int s = 0; s < S; ++s) properties &= b[s].properties(block);
+      if (a.plain && !first_of_all && properties == (p.needed | plain_scales)) [[likely]] {
+        add_plain_block<W, Shape::V, M, S>(b, block, a.x, a.scales, ahead, total);
+      } else {
+        for (int s = 0; s < S; ++s) {
+          Shape::template add_block_alone<M>(p, b[s], block, a_block, rows, first_of_all && s == 0, ahead,
+                                             total + s * Shape::V);
         }
       }
     }
   }
+  for (int m = 0; m < M; ++m) {
+    for (int i = 0; i < S * Shape::V; ++i)
+      store_columns<W>(p.out, rows[m], first_column + i * W, total[i][m], p.weighted);
+  }
 }
 
-/// M rows times V vectors of W columns, straight from the codes: for few rows, where decoding costs more than
-/// multiplying. Handles columns first_column .. first_column + V * W - 1; all rows share one pass over the weights.
+/// M rows times the columns [first_column, last_column), which begin with a strip; on a device one column.
 template <class Shape, int M, class View>
-MILLET_HD MILLET_INLINE void direct_product(const View& weights, const DecodedActivations& a, const RowPair (&rows)[M],
-                                            Index first_column, bool weighted, const OutputColumns& out) {
-  constexpr int W = Shape::W;
-  constexpr int V = Shape::V;
-  // With 8 accumulators, g++ 12 makes 15 % slower code of the version without the check for subnormals.
-  constexpr bool Native = Shape::native_subnormals && V * M < 8;
-  // Two blocks make V * M * 2 independent chains where V * M alone would wait for the multiply-adds' latency.
-  constexpr int blocks_at_once = V * M >= 8 ? 1 : 2;
-  const WeightRows<View> b(weights, first_column);
-  typename Lanes<W>::Float total[M][V] = {};
-  const Index blocks = MxBlock::count(weights.cols());
-  for (Index group = 0; group < blocks; group += blocks_per_scale_word) {
-    typename Lanes<W>::Word scales[V];
-    bool plain_scales = true;
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      scales[v] = b.template load_scales<W>(v, group);
-      plain_scales = plain_scales && are_plain_scales<W>(scales[v]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < blocks_per_scale_word; i += blocks_at_once) {
-      if (group + i + blocks_at_once <= blocks) {
-        add_blocks<W, V, M, blocks_at_once, Native>(b, a, rows, group + i, i, scales, plain_scales, total);
-      } else if (group + i < blocks) {
-        add_blocks<W, V, M, 1, Native>(b, a, rows, group + i, i, scales, plain_scales, total);
-      }
-    }
+MILLET_HD MILLET_INLINE void multiply_directly(const Product<View>& p, const RowPair* rows, Index first_column,
+                                               Index last_column) {
+  constexpr int width = Shape::W * Shape::V;
+  constexpr int S = Shape::strips_at_once(M);
+  Index column = first_column;
+  if constexpr (S > 1) {
+    for (; column + S * width <= last_column; column += S * width) multiply_strips<Shape, M, S>(p, rows, column);
   }
-  for (int m = 0; m < M; ++m) {
-    for (int v = 0; v < V; ++v) store_columns<W>(out, rows[m], first_column + v * W, total[m][v], weighted);
-  }
+  for (; column < last_column; column += width) multiply_strips<Shape, M, 1>(p, rows, column);
 }
 
 /// Rows that one pass over the weights serves: their sums stay in L1 (64 rows of 16 floats are 4 KiB).
 inline constexpr int rows_per_pass = 64;
 
-/// One block's contribution to `Tile` rows from m on, `kept` of which exist (the others repeat the last one).
+/// One decoded block of a strip.
+template <int W, int V>
+struct DecodedBlock {
+  typename Lanes<W>::Float values[MxBlock::k][V];
+  typename Lanes<W>::Int scales[V];
+  float factor;  ///< what brings its sums to 2^product_exponent
+  bool plain;    ///< whether that is 1, and all scales are plain
+};
+
+template <int W, int V, class Rows>
+MILLET_HD MILLET_INLINE void decode_block(const Rows& b, Index block, unsigned needed, const PrefetchDistance& ahead,
+                                          DecodedBlock<W, V>& decoded) {
+  const unsigned properties = b.properties(block);
+  const bool exact = (properties & needed) != needed;
+#pragma GCC unroll 1
+  for (int q = 0; q < 8; ++q) {
+    b.template prefetch_values<W>(block, q, ahead);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      typename Lanes<W>::Float w[4];
+      decode_four<W>(b.template load_values<W>(v, block, q), exact, w);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) decoded.values[4 * q + i][v] = w[i];
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) decoded.scales[v] = b.template load_scales<W>(v, block);
+  decoded.factor = exact ? exact_decode_factor : 1.0F;
+  decoded.plain = !exact && (properties & plain_scales) != 0;
+}
+
+/// One block's contribution to `Tile` rows, `kept` of which exist (the others repeat the last one).
 template <int W, int V, int Tile>
-MILLET_HD MILLET_INLINE void add_buffered_tile(const typename Lanes<W>::Float (&decoded)[MxBlock::k][V],
-                                               const typename Lanes<W>::Int (&b_scale)[V], float factor,
-                                               const DecodedActivations& a, const RowPair* rows, int kept, Index block,
+MILLET_HD MILLET_INLINE void add_buffered_tile(const DecodedBlock<W, V>& decoded, const DecodedActivations& a,
+                                               const RowPair* rows, int kept, Index block,
                                                typename Lanes<W>::Float (*total)[V]) {
-  using Float = typename Lanes<W>::Float;
-  const float* a_rows[Tile];
+  const float* x[Tile];
 #pragma GCC unroll 12
-  for (int i = 0; i < Tile; ++i) a_rows[i] = a.block_row(block, rows[i < kept ? i : kept - 1].a);
-  Float sums[Tile][V] = {};
+  for (int i = 0; i < Tile; ++i) x[i] = a.block_row(block, rows[i < kept ? i : kept - 1].a);
+  typename Lanes<W>::Float sums[Tile][V] = {};
 #pragma GCC unroll 2
   for (int k = 0; k < MxBlock::k; ++k) {
 #pragma GCC unroll 12
     for (int i = 0; i < Tile; ++i) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sums[i][v] += decoded[k][v] * a_rows[i][k];
+      for (int v = 0; v < V; ++v) sums[i][v] += decoded.values[k][v] * x[i][k];
     }
   }
 #pragma GCC unroll 12
   for (int i = 0; i < Tile; ++i) {
     if (i >= kept) break;
     const std::int32_t a_scale = a.scale(block, rows[i].a);
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) total[i][v] += scale_block_sum<W>(sums[i][v] * factor, b_scale[v], a_scale);
-  }
-}
-
-/// Decodes one block into a buffer. \return false where Exact would have been needed
-template <int W, int V, bool Exact, bool Native, class View>
-MILLET_HD MILLET_INLINE bool decode_block(const WeightRows<View>& b, Index block,
-                                          typename Lanes<W>::Float (&decoded)[MxBlock::k][V]) {
-  CodeScan<W, Native> scan;
-#pragma GCC unroll 1
-  for (int q = 0; q < 8; ++q) {
-    b.template prefetch_values<W>(block, q);
+    const bool plain = decoded.plain && is_plain_scale(a_scale);
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      const auto codes = b.template load_values<W>(v, block, q);
-      typename Lanes<W>::Float w[4];
-      if constexpr (Exact) {
-        decode_exact<W>(codes, w);
+      if (plain) [[likely]] {
+        total[i][v] += sums[i][v] * plain_scale_factor<W>(decoded.scales[v], a_scale);
       } else {
-        scan.add(codes);
-        decode_normal<W>(codes, w);
+        total[i][v] += scale_block_sum<W>(sums[i][v] * decoded.factor, decoded.scales[v], a_scale);
       }
-#pragma GCC unroll 4
-      for (int byte = 0; byte < 4; ++byte) decoded[4 * q + byte][v] = w[byte];
     }
   }
-  return !scan.suspects();
 }
 
-/// Up to 64 rows times V vectors of W columns: each block of weights is decoded once, into a buffer of 2 KiB on the
-/// host, and multiplied with all rows, `Tile` rows at a time in registers. \param count  rows in use, at least 1
+/// Up to 64 rows times a strip of V vectors of W columns: each block of weights is decoded once, into a buffer of 2 KiB
+/// on the host, and multiplied with all rows, `Tile` rows at a time in registers. \param count  rows in use, at least 1
 template <class Shape, class View>
-MILLET_HD MILLET_INLINE void buffered_product(const View& weights, const DecodedActivations& a, const RowPair* rows,
-                                              int count, Index first_column, bool weighted, const OutputColumns& out) {
+MILLET_HD MILLET_INLINE void multiply_buffered_strip(const Product<View>& p, const RowPair* rows, int count,
+                                                     Index first_column) {
   constexpr int W = Shape::W;
   constexpr int V = Shape::V;
   constexpr int Tile = Shape::tile;
-  constexpr bool Native = Shape::native_subnormals;
-  using Float = typename Lanes<W>::Float;
-  const WeightRows<View> b(weights, first_column);
-  Float total[rows_per_pass][V];
+  using Source = Strips<View, W, 1>;
+  Source source(p.b, first_column);
+  typename Lanes<W>::Float total[rows_per_pass][V];
   for (int m = 0; m < count; ++m) {
-    for (int v = 0; v < V; ++v) total[m][v] = Float{};
+    for (int v = 0; v < V; ++v) total[m][v] = typename Lanes<W>::Float{};
   }
-  const Index blocks = MxBlock::count(weights.cols());
-  for (Index block = 0; block < blocks; ++block) {
-    Float decoded[MxBlock::k][V];
-    float factor = 1.0F;
-    if (!decode_block<W, V, false, Native>(b, block, decoded)) [[unlikely]] {
-      decode_block<W, V, true, Native>(b, block, decoded);
-      factor = exact_decode_factor;
+  const Index blocks = MxBlock::count(p.b.cols());
+  const Index step = source.blocks_per_part();
+  for (Index first = 0; first < blocks; first += step) {
+    const Index part = blocks - first < step ? blocks - first : step;
+    typename Source::Rows b[1];
+    source.part(first, part, b);
+    for (Index block = 0; block < part; ++block) {
+      DecodedBlock<W, V> decoded;
+      decode_block<W, V>(b[0], block, p.needed, source.prefetch_distance(block), decoded);
+      const Index a_block = first + block;
+      int m = 0;
+      for (; m + Tile <= count; m += Tile) {
+        add_buffered_tile<W, V, Tile>(decoded, p.a, rows + m, Tile, a_block, total + m);
+      }
+      if (m < count) add_buffered_tile<W, V, Tile>(decoded, p.a, rows + m, count - m, a_block, total + m);
     }
-    const int byte = static_cast<int>(block % blocks_per_scale_word);
-    typename Lanes<W>::Int b_scale[V];
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) b_scale[v] = scale_code<W>(b.template load_scales<W>(v, block - byte), byte);
-    int m = 0;
-    for (; m + Tile <= count; m += Tile) {
-      add_buffered_tile<W, V, Tile>(decoded, b_scale, factor, a, rows + m, Tile, block, total + m);
-    }
-    if (m < count) add_buffered_tile<W, V, Tile>(decoded, b_scale, factor, a, rows + m, count - m, block, total + m);
   }
   for (int m = 0; m < count; ++m) {
-    for (int v = 0; v < V; ++v) store_columns<W>(out, rows[m], first_column + v * W, total[m][v], weighted);
+    for (int v = 0; v < V; ++v) store_columns<W>(p.out, rows[m], first_column + v * W, total[m][v], p.weighted);
+  }
+}
+
+/// Up to 64 rows times the columns [first_column, last_column).
+template <class Shape, class View>
+MILLET_HD MILLET_INLINE void multiply_buffered(const Product<View>& p, const RowPair* rows, int count,
+                                               Index first_column, Index last_column) {
+  for (Index column = first_column; column < last_column; column += Shape::W * Shape::V) {
+    multiply_buffered_strip<Shape>(p, rows, count, column);
   }
 }
 

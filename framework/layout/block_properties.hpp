@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "millet/backends/cpu/tiles/strip_arguments.hpp"
 #include "millet/host_device.hpp"
+#include "millet/layout/scale_block.hpp"
 
-namespace millet::cpu {
+namespace millet {
+
+/// Rows of B that share a strip, columns of C.
+inline constexpr int strip_rows = 16;
+
+// What is known about a block of a strip, a byte for it. A byte of zero promises nothing.
+inline constexpr std::uint8_t no_subnormals = 1;  ///< no code is a nonzero subnormal
+inline constexpr std::uint8_t no_nans = 2;        ///< no code is NaN
+inline constexpr std::uint8_t plain_scales = 4;   ///< every scale is plain, or below that with a row of zeros
+
+/// Scale codes from 2^-40 to 2^16. For a pair of them every product and sum of a block, and what it adds to C, is a
+/// normal f32 or zero, so that scales can be multiplied with whichever factor is convenient.
+inline constexpr int smallest_plain_scale = 87;
+inline constexpr int largest_plain_scale = 143;
 
 /// What is known about one block of a strip. \param codes  512: 8 times 16 rows of 4 k \param scales  16
 ///
@@ -12,9 +25,10 @@ namespace millet::cpu {
 MILLET_INLINE std::uint8_t properties_of_block(const std::uint8_t* codes, const std::uint8_t* scales) noexcept {
   // In bytes, so that compilers make vectors of it: twice a code drops its sign, and then NaN is the largest; nonzero
   // subnormals are the smallest magnitudes less one, zero being the largest.
+  constexpr int dwords = static_cast<int>(MxBlock::k) / 4;
   std::uint8_t largest = 0;
   std::uint8_t smallest = 0xFF;
-  for (int i = 0; i < strip_block; ++i) {
+  for (int i = 0; i < dwords * strip_rows * 4; ++i) {
     const auto doubled = static_cast<std::uint8_t>(codes[i] << 1);
     const auto less_one = static_cast<std::uint8_t>((codes[i] & 0x7F) - 1);
     largest = doubled > largest ? doubled : largest;
@@ -25,8 +39,8 @@ MILLET_INLINE std::uint8_t properties_of_block(const std::uint8_t* codes, const 
     if (scales[row] >= smallest_plain_scale && scales[row] <= largest_plain_scale) continue;
     // Quantizers give a block of zeros the smallest scale.
     unsigned magnitudes = 0;
-    for (int q = 0; q < block_k / 4; ++q) {
-      for (int i = 0; i < 4; ++i) magnitudes |= codes[64 * q + 4 * row + i] & 0x7FU;
+    for (int q = 0; q < dwords; ++q) {
+      for (int i = 0; i < 4; ++i) magnitudes |= codes[4 * strip_rows * q + 4 * row + i] & 0x7FU;
     }
     plain = plain && magnitudes == 0 && scales[row] < smallest_plain_scale;
   }
@@ -34,4 +48,4 @@ MILLET_INLINE std::uint8_t properties_of_block(const std::uint8_t* codes, const 
                                    (plain ? plain_scales : 0));
 }
 
-}  // namespace millet::cpu
+}  // namespace millet
