@@ -92,6 +92,22 @@ TEST_P(HostBaselines, FollowTheRouting) {
   }
 }
 
+TEST_P(HostBaselines, HaveNoEpilogues) {
+  const auto baseline = load();
+  if (!baseline) GTEST_SKIP() << baseline.error().message;
+  MoeShape shape;
+  shape.experts = 2;
+  shape.n = 4;
+  shape.k = 32;
+  shape.epilogue = "topk_sum";
+  const auto routed = route_tokens(shape, 2, {});
+  ASSERT_TRUE(routed);
+  const auto workload = GroupedWorkload::make(*routed, random_expert_pool(2, 4, 32, ScaleMode::rceil, 1), {});
+  ASSERT_TRUE(workload);
+  EXPECT_TRUE(fails_with(HostBaselineRun::make(*baseline, workload->operands(*routed), 1), ErrorCode::unavailable,
+                         {"it has no topk_sum epilogue"}));
+}
+
 TEST_P(HostBaselines, TakeNothingThatTheirTypeCannotHold) {
   const auto baseline = load();
   if (!baseline) GTEST_SKIP() << baseline.error().message;

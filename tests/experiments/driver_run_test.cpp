@@ -279,6 +279,30 @@ TEST_F(Driver, GroupedLayersCountTheExpertsThatTokensGoTo) {
   }
 }
 
+TEST_F(Driver, EpiloguesAreRunAndRecorded) {
+  write("fused.csv",
+        "# millet-moe-shapes 2\n"
+        "label,tp,ep,experts,n,k,top_k,a_div,weighted,block_m,epilogue,m,presets,source\n"
+        "gemm1,1,1,12,16,64,2,2,no,4,swiglu_oai,3,mine,a test\n"
+        "gemm2,1,1,12,8,32,2,1,yes,4,topk_sum,3,mine,a test\n");
+  const Outcome outcome =
+      shell(fmt::format("'{}' run --shapes fused.csv --budget 60s --out out --backend portable", MILLET_PROGRAM));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  ASSERT_EQ(records().size(), 2U);
+  const double shared = records()[0].work.touched_experts * 16.0 * 64 * 33 / 32;
+  for (const Record& record : records()) {
+    EXPECT_TRUE(record.timed() && record.verify.correct) << record.note;
+    EXPECT_PRED_FORMAT2(IsSubstring, "no baseline eigen_f32", record.note);
+  }
+  EXPECT_EQ(records()[0].subject.epilogue, "swiglu_oai");
+  EXPECT_EQ(records()[0].work.bytes, shared + 3 * 64 * 33.0 / 32.0 + 6 * 8 * 2);  // C has half of the columns
+  EXPECT_EQ(records()[1].subject.epilogue, "topk_sum");
+  EXPECT_PRED_FORMAT2(IsSubstring, "gemm2 (weighted) topk_sum", outcome.out);
+
+  const Outcome declined = millet("run --shapes fused.csv --budget 60s --out none --backend plain");
+  EXPECT_PRED_FORMAT2(IsSubstring, "the swiglu epilogue is unsupported", declined.out + declined.err);
+}
+
 TEST_F(Driver, AKernelThatReadsAnotherExpertIsFound) {
   const Outcome outcome = millet("run --shapes moe.csv --budget 60s --out out --backend stray");
   EXPECT_EQ(outcome.code, 4) << outcome.err;

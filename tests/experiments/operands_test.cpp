@@ -100,6 +100,26 @@ TEST(Experts, AreAllDifferentAndUnusedOnesAreNaN) {
   }
 }
 
+TEST(RouteTokens, GivesTheProblemTheShapesEpilogue) {
+  MoeShape shape;
+  shape.experts = 8;
+  shape.n = 6;
+  shape.k = 32;
+  shape.top_k = 4;
+  const auto epilogue_of = [&](const char* name) {
+    shape.epilogue = name;
+    const auto routed = route_tokens(shape, 3, {});
+    EXPECT_TRUE(routed) << routed.error().message;
+    return routed->problem;
+  };
+  EXPECT_EQ(epilogue_of("none").epilogue, Epilogue::none);
+  EXPECT_EQ(epilogue_of("swiglu").swiglu, Swiglu{});
+  EXPECT_EQ(epilogue_of("swiglu_oai").epilogue, Epilogue::swiglu);
+  EXPECT_EQ(epilogue_of("swiglu_oai").swiglu, swiglu_oai);
+  EXPECT_EQ(epilogue_of("topk_sum").epilogue, Epilogue::topk_sum);
+  EXPECT_EQ(epilogue_of("topk_sum").c_rows(), 3);
+}
+
 TEST(RandomTopK, ChoosesDistinctExpertsUniformly) {
   const Index tokens = 4000, top_k = 3, experts = 10;
   const std::vector<std::int32_t> ids = random_top_k(tokens, top_k, experts, 5);

@@ -46,6 +46,8 @@ TEST(CaseId, DependsOnEverythingThatChangesTheWork) {
       [](RecordCase& c) { ++c.threads; },
       [](RecordCase& c) { c.protocol = "hot+eager"; },
       [](RecordCase& c) { --c.seed; },
+      [](RecordCase& c) { c.epilogue = "topk_sum"; },
+      [](RecordCase& c) { c.epilogue.reset(); },
       [](RecordCase& c) { c.weights = "other"; },
       [](RecordCase& c) { c.weights.reset(); },
       [](RecordCase& c) { c.weights = ""; },

@@ -247,6 +247,14 @@ TEST(SpeedupReport, GroupedRowsShowExpertsAndTopK) {
   const std::string text = speedup_report({&r, 1}, ReportFormat::markdown);
   EXPECT_NE(text.find("| layer                |   E | top_k |   K |    N |   M=8 |\n"), std::string::npos) << text;
   EXPECT_NE(text.find("| moe_gemm2 (weighted) | 128 |     4 | 768 | 6144 | 200.0 |\n"), std::string::npos) << text;
+
+  Record fused = r;
+  fused.subject.epilogue = "topk_sum";
+  renew_ids(fused);
+  const std::vector<Record> both{r, fused};
+  const std::string rows = speedup_report(both, ReportFormat::markdown);
+  EXPECT_NE(rows.find("| moe_gemm2 (weighted)          |"), std::string::npos) << rows;
+  EXPECT_NE(rows.find("| moe_gemm2 (weighted) topk_sum |"), std::string::npos) << rows;
 }
 
 TEST(GroupBySetup, KeepsApartWhatMayNotBeCompared) {
