@@ -8,6 +8,8 @@
 
 namespace millet::cpu {
 
+extern const std::string_view tuned_csv;
+
 namespace {
 
 Expected<void> available() {
@@ -44,6 +46,7 @@ Backend backend() noexcept {
   b.measure_ceilings = measure_ceilings;
   b.gemm_kernels = gemm_kernels;
   b.grouped_kernels = grouped_kernels;
+  b.tuned_table = tuned_csv;
   return b;
 }
 

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "millet/report/page.hpp"
@@ -63,6 +65,60 @@ std::vector<std::string> differences(const Record& mine, const Record& theirs) {
   add("seed", std::to_string(x.seed), std::to_string(y.seed));
   add("weights", x.weights.value_or("random"), y.weights.value_or("random"));
   return texts;
+}
+
+// What a record answers, whatever kernel served it.
+std::string question_of(const Record& record) {
+  RecordCase subject = record.subject;
+  subject.kernel.clear();
+  subject.policy.clear();
+  subject.weight_layout.clear();
+  return fmt::format("{} {} {}", case_id(subject), record.env.device, record.env.architecture);
+}
+
+// Records that may be each other's partner: of one case, or of one question.
+struct Pairing {
+  std::map<const Record*, const Record*> partner;  // both ways
+  std::set<const Record*> ambiguous;               // one of several answers to one question
+
+  void join(const Record* x, const Record* y) {
+    partner[x] = y;
+    partner[y] = x;
+  }
+  [[nodiscard]] const Record* of(const Record* record) const {
+    const auto found = partner.find(record);
+    return found == partner.end() ? nullptr : found->second;
+  }
+};
+
+Pairing pair_up(const std::vector<const Record*>& old_records, const std::vector<const Record*>& new_records) {
+  Pairing pairing;
+  for (const Record* old_record : old_records) {
+    const auto found = std::find_if(new_records.begin(), new_records.end(), [&](const Record* other) {
+      return other->case_id == old_record->case_id && same_device(*other, *old_record);
+    });
+    if (found != new_records.end()) pairing.join(old_record, *found);
+  }
+  struct Left {
+    std::vector<const Record*> before;
+    std::vector<const Record*> after;
+  };
+  std::map<std::string, Left> left;
+  for (const Record* r : old_records) {
+    if (pairing.of(r) == nullptr) left[question_of(*r)].before.push_back(r);
+  }
+  for (const Record* r : new_records) {
+    if (pairing.of(r) == nullptr) left[question_of(*r)].after.push_back(r);
+  }
+  for (const auto& [question, records] : left) {
+    if (records.before.size() == 1 && records.after.size() == 1) {
+      pairing.join(records.before.front(), records.after.front());
+    } else if (!records.before.empty() && !records.after.empty()) {
+      pairing.ambiguous.insert(records.before.begin(), records.before.end());
+      pairing.ambiguous.insert(records.after.begin(), records.after.end());
+    }
+  }
+  return pairing;
 }
 
 // Why `record` has no partner among `others`, which hold no record of its case and device.
@@ -126,15 +182,32 @@ std::string stamp(const std::vector<const Record*>& records) {
 
 std::string p_text(double p) { return p < 0.0001 ? fmt::format("{:.0e}", p) : fmt::format("{:.4f}", p); }
 
+// Kernel and policy of a pair: "cpu.gemv_strip", or what took whose place.
+std::string kernel_text(const ComparedCase& c) {
+  const RecordCase& x = c.before->subject;
+  const RecordCase& y = c.after->subject;
+  if (!c.replaced()) return y.kernel;
+  if (x.kernel != y.kernel) return fmt::format("{} ({}) -> {} ({})", x.kernel, x.policy, y.kernel, y.policy);
+  if (x.policy != y.policy) return fmt::format("{}: {} -> {}", y.kernel, x.policy, y.policy);
+  return fmt::format("{}: weights {} -> {}", y.kernel, x.weight_layout, y.weight_layout);
+}
+
 std::string verdict_text(Change change) { return change == Change::slower ? "SLOWER" : std::string(to_string(change)); }
+
+std::string replaced_text(const RunComparison& comparison) {
+  const auto count = std::count_if(comparison.compared.begin(), comparison.compared.end(),
+                                   [](const ComparedCase& c) { return c.replaced(); });
+  return count == 0 ? "" : fmt::format(", {} of them now by another kernel or policy", count);
+}
 
 TextGrid csv_grid(const RunComparison& comparison) {
   TextGrid grid;
-  grid.header = {"label",        "operation",    "m",           "n",        "k",        "experts",    "slots",
-                 "backend",      "kernel",       "policy",      "device",   "threads",  "protocol",   "verdict",
-                 "before_us",    "after_us",     "ratio",       "p_slower", "p_faster", "adjusted_p", "before_blocks",
-                 "after_blocks", "before_build", "after_build", "notes",    "case_id"};
-  const auto row = [&](const Record& r, std::vector<std::string> rest) {
+  grid.header = {
+      "label",        "operation",    "m",           "n",        "k",        "experts",       "slots",
+      "backend",      "kernel",       "policy",      "device",   "threads",  "protocol",      "verdict",
+      "before_us",    "after_us",     "ratio",       "p_slower", "p_faster", "adjusted_p",    "before_blocks",
+      "after_blocks", "before_build", "after_build", "notes",    "case_id",  "before_kernel", "before_policy"};
+  const auto row = [&](const Record& r, const Record* earlier, std::vector<std::string> rest) {
     const RecordCase& c = r.subject;
     std::vector<std::string> cells{c.label,
                                    c.operation,
@@ -151,20 +224,23 @@ TextGrid csv_grid(const RunComparison& comparison) {
                                    c.protocol};
     cells.insert(cells.end(), std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
     cells.push_back(r.case_id);
+    cells.push_back(earlier == nullptr ? "" : earlier->subject.kernel);
+    cells.push_back(earlier == nullptr ? "" : earlier->subject.policy);
     grid.rows.push_back(std::move(cells));
   };
   const auto number = [](double value) { return fmt::format("{}", value); };
   for (const ComparedCase& c : comparison.compared) {
-    row(*c.after, {std::string(to_string(c.times.change)), number(c.before->result.median_ns * 1e-3),
-                   number(c.after->result.median_ns * 1e-3), number(c.times.ratio), number(c.times.p_slower),
-                   number(c.times.p_faster), number(c.times.adjusted_p), std::to_string(c.times.old_blocks),
-                   std::to_string(c.times.new_blocks), c.before->build_id, c.after->build_id,
-                   fmt::format("{}", fmt::join(c.notes, "; "))});
+    row(*c.after, c.before,
+        {std::string(to_string(c.times.change)), number(c.before->result.median_ns * 1e-3),
+         number(c.after->result.median_ns * 1e-3), number(c.times.ratio), number(c.times.p_slower),
+         number(c.times.p_faster), number(c.times.adjusted_p), std::to_string(c.times.old_blocks),
+         std::to_string(c.times.new_blocks), c.before->build_id, c.after->build_id,
+         fmt::format("{}", fmt::join(c.notes, "; "))});
   }
   for (const UnmatchedCase& u : comparison.unmatched) {
     const bool timed = u.record->timed();
     const std::string us = timed ? number(u.record->result.median_ns * 1e-3) : "";
-    row(*u.record,
+    row(*u.record, u.in_before ? u.record : nullptr,
         {u.in_before ? "only before" : "only after", u.in_before ? us : "", u.in_before ? "" : us, "", "", "", "", "",
          "", u.in_before ? u.record->build_id : "", u.in_before ? "" : u.record->build_id, u.reason});
   }
@@ -182,17 +258,16 @@ RunComparison compare_runs(std::span<const Record> before, std::span<const Recor
                            const ComparisonOptions& options) {
   const std::vector<const Record*> old_records = last_of_each(before);
   const std::vector<const Record*> new_records = last_of_each(after);
-  const auto partner = [](const Record& record, const std::vector<const Record*>& others) -> const Record* {
-    const auto found = std::find_if(others.begin(), others.end(), [&](const Record* other) {
-      return other->case_id == record.case_id && same_device(*other, record);
-    });
-    return found == others.end() ? nullptr : *found;
+  const Pairing pairing = pair_up(old_records, new_records);
+  const auto why = [&](const Record* record, const std::vector<const Record*>& others) {
+    const std::string reason = why_unmatched(*record, others);
+    return pairing.ambiguous.contains(record) ? reason + "; several could have taken its place" : reason;
   };
   RunComparison comparison;
   for (const Record* old_record : old_records) {
-    const Record* const new_record = partner(*old_record, new_records);
+    const Record* const new_record = pairing.of(old_record);
     if (new_record == nullptr) {
-      comparison.unmatched.push_back({old_record, true, why_unmatched(*old_record, new_records)});
+      comparison.unmatched.push_back({old_record, true, why(old_record, new_records)});
       continue;
     }
     const std::string old_obstacle = no_samples(*old_record);
@@ -205,8 +280,8 @@ RunComparison compare_runs(std::span<const Record> before, std::span<const Recor
                                    notes_on(*old_record, *new_record, options.least_effect)});
   }
   for (const Record* new_record : new_records) {
-    if (partner(*new_record, old_records) == nullptr) {
-      comparison.unmatched.push_back({new_record, false, why_unmatched(*new_record, old_records)});
+    if (pairing.of(new_record) == nullptr) {
+      comparison.unmatched.push_back({new_record, false, why(new_record, old_records)});
     }
     if (new_record->wrong()) comparison.wrong.push_back(new_record);
   }
@@ -230,11 +305,11 @@ std::string comparison_report(const RunComparison& comparison, const ComparisonO
   page.heading("Comparison of two runs");
   page.lines(
       {"before: " + stamp(old_records), "after: " + stamp(new_records),
-       fmt::format("{} cases compared: {} slower, {} faster, {} undecided, {} the same; {} records without a "
+       fmt::format("{} cases compared{}: {} slower, {} faster, {} undecided, {} the same; {} records without a "
                    "partner; {} WRONG after",
-                   comparison.compared.size(), comparison.count(Change::slower), comparison.count(Change::faster),
-                   comparison.count(Change::undecided), comparison.count(Change::same), comparison.unmatched.size(),
-                   comparison.wrong.size()),
+                   comparison.compared.size(), replaced_text(comparison), comparison.count(Change::slower),
+                   comparison.count(Change::faster), comparison.count(Change::undecided),
+                   comparison.count(Change::same), comparison.unmatched.size(), comparison.wrong.size()),
        fmt::format("slower and faster: by more than {:.3g} %, in a Mann-Whitney test of block medians against that "
                    "effect; chance of any false flag among all cases {:.3g} % (Holm)",
                    100 * options.least_effect, 100 * options.alpha)});
@@ -249,7 +324,7 @@ std::string comparison_report(const RunComparison& comparison, const ComparisonO
                                   c.after->subject.kernel, fmt::join(c.notes, "; ")));
       mark = fmt::format(" [{}]", notes.size());
     }
-    grid.rows.push_back({shape_name(c.after->subject), c.after->subject.kernel, format_us(c.before->result.median_ns),
+    grid.rows.push_back({shape_name(c.after->subject), kernel_text(c), format_us(c.before->result.median_ns),
                          format_us(c.after->result.median_ns), fmt::format("{:.3f}", c.times.ratio),
                          p_text(c.times.adjusted_p), fmt::format("{} / {}", c.times.old_blocks, c.times.new_blocks),
                          verdict_text(c.times.change) + mark});

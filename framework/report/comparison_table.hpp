@@ -17,6 +17,9 @@ struct ComparedCase {
   const Record* after = nullptr;
   TimeComparison times;
   std::vector<std::string> notes;  ///< what makes either time doubtful, and baselines that moved too
+
+  /// Whether another kernel, policy or weight layout served the call after than before.
+  [[nodiscard]] bool replaced() const noexcept { return before->case_id != after->case_id; }
 };
 
 /// A record that has no partner to be compared with.
@@ -37,6 +40,9 @@ struct RunComparison {
 
 /// Joins two runs on case_id and device and compares the times of each pair. Of several records of one case in a run
 /// the last with a time counts, as in every table.
+///
+/// What is left is joined without regard to kernel, policy and weight layout, where each run has just one such record:
+/// the same call, now served by another kernel or policy. ComparedCase::replaced() tells those pairs from the others.
 ///
 /// Nothing is left out silently: a case of one run only, of another device or protocol, without a time or without
 /// samples is listed as unmatched with the reason; where the other run has the same problem under other conditions, the

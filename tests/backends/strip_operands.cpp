@@ -23,7 +23,8 @@ StripOperands make_strip_operands(Index m, Index n, Index k, Codes codes, int sm
   const Index blocks = MxBlock::count(k);
   for (Index i = 0; i < n * k; ++i) x.b_values.push_back(E4M3{static_cast<std::uint8_t>(i / k == 1 ? 0 : code())});
   for (Index i = 0; i < n * blocks; ++i) {
-    x.b_scales.push_back(E8M0{static_cast<std::uint8_t>(i / blocks == 1 ? 0 : between(smallest_scale, largest_scale))});
+    x.b_scales.push_back(
+        E8M0{static_cast<std::uint8_t>(i / blocks == 1 ? i % 2 * 39 : between(smallest_scale, largest_scale))});
   }
   for (Index i = 0; i < m * k; ++i) {
     x.a_values.push_back(E4M3{static_cast<std::uint8_t>(between(0, 1) * 0x80 + between(0, 0x7E))});

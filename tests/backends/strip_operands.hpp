@@ -33,7 +33,8 @@ struct StripOperands {
 };
 
 /// B's scales are in [smallest_scale, largest_scale], A's such that C stays far from overflow, where a fused and an
-/// unfused addition differ. A row of zeros under the smallest code is in every B of at least two rows.
+/// unfused addition differ. A row of zeros under small scales, 2^-127 and 2^-88, is in every B of at least two
+/// rows.
 [[nodiscard]] StripOperands make_strip_operands(Index m, Index n, Index k, Codes codes, int smallest_scale,
                                                 int largest_scale);
 

@@ -14,8 +14,8 @@
 namespace millet {
 namespace {
 
-constexpr Index m = 64;
-constexpr Index k = 512;
+constexpr Index spread_rows = 64;
+constexpr Index spread_cols = 512;
 
 double kurtosis(const std::vector<float>& values) {
   double second = 0;
@@ -28,21 +28,23 @@ double kurtosis(const std::vector<float>& values) {
 }
 
 TEST(SpreadActivations, HaveTheShapesThatTheyAreNamedFor) {
-  const auto gaussian = spread_activations(ActivationSpread::gaussian, m, k, 1);
-  ASSERT_EQ(gaussian.size(), std::size_t{m * k});
-  const double variance = std::inner_product(gaussian.begin(), gaussian.end(), gaussian.begin(), 0.0) / (m * k);
+  const auto gaussian = spread_activations(ActivationSpread::gaussian, spread_rows, spread_cols, 1);
+  ASSERT_EQ(gaussian.size(), std::size_t{spread_rows * spread_cols});
+  const double variance =
+      std::inner_product(gaussian.begin(), gaussian.end(), gaussian.begin(), 0.0) / (spread_rows * spread_cols);
   EXPECT_NEAR(variance, 1.0, 0.05);
   EXPECT_NEAR(kurtosis(gaussian), 3.0, 0.2);
-  EXPECT_GT(kurtosis(spread_activations(ActivationSpread::heavy_tailed, m, k, 1)), 6.0);
+  EXPECT_GT(kurtosis(spread_activations(ActivationSpread::heavy_tailed, spread_rows, spread_cols, 1)), 6.0);
 }
 
 TEST(SpreadActivations, OutlierChannelsAreTheSameInEveryRow) {
-  const auto values = spread_activations(ActivationSpread::outlier_channels, m, k, 1);
+  const auto values = spread_activations(ActivationSpread::outlier_channels, spread_rows, spread_cols, 1);
   std::vector<Index> outliers;
-  for (Index channel = 0; channel < k; ++channel) {
+  for (Index channel = 0; channel < spread_cols; ++channel) {
     double squares = 0;
-    for (Index row = 0; row < m; ++row) squares += std::pow(values[static_cast<std::size_t>(row * k + channel)], 2);
-    const double deviation = std::sqrt(squares / m);
+    for (Index row = 0; row < spread_rows; ++row)
+      squares += std::pow(values[static_cast<std::size_t>(row * spread_cols + channel)], 2);
+    const double deviation = std::sqrt(squares / spread_rows);
     EXPECT_TRUE(deviation < 2 || (deviation > 25 && deviation < 100)) << deviation;
     if (deviation > 25) outliers.push_back(channel / 128);
   }

@@ -64,11 +64,72 @@ TEST(CompareRuns, OneCaseOnTwoDevicesIsTwoCases) {
 TEST(CompareRuns, TheNearestRecordOfTheProblemSaysWhatDiffers) {
   const std::vector<Record> before{sampled(1, 100, 1)};
   std::vector<Record> after{sampled(1, 100, 2), sampled(1, 100, 3), sampled(1, 100, 4)};
-  for (Record& r : after) r.subject.policy = "rows8";
+  for (Record& r : after) r.subject.activation = "bf16";
   after[0].subject.protocol = after[2].subject.protocol = "hot+eager";
   for (Record& r : after) renew_ids(r);
   EXPECT_EQ(compare_runs(before, after, {}).unmatched.front().reason,
-            "the other run has it with policy 'rows4' here, 'rows8' there");
+            "the other run has it with activation 'mx' here, 'bf16' there");
+}
+
+TEST(CompareRuns, AnotherPolicyOrKernelOfTheSameCallIsComparedAndShown) {
+  const std::vector<Record> before{sampled(1, 100, 1), sampled(2, 100, 2), sampled(4, 100, 3)};
+  std::vector<Record> after{sampled(1, 110, 4), sampled(2, 80, 5), sampled(4, 100, 6)};
+  after[0].subject.policy = "rows8";
+  after[1].subject.kernel = "cpu.gemm_avx2";
+  after[1].subject.policy = "default";
+  after[1].subject.weight_layout = "row-major";
+  for (Record& r : after) renew_ids(r);
+  const RunComparison comparison = compare_runs(before, after, {});
+  ASSERT_EQ(comparison.compared.size(), 3U);
+  EXPECT_TRUE(comparison.unmatched.empty());
+  EXPECT_EQ(comparison.compared[0].times.change, Change::slower);
+  EXPECT_EQ(comparison.compared[1].times.change, Change::faster);
+  EXPECT_TRUE(comparison.compared[0].replaced());
+  EXPECT_TRUE(comparison.compared[1].replaced());
+  EXPECT_FALSE(comparison.compared[2].replaced());
+  const std::string text = comparison_report(comparison, {}, ReportFormat::terminal);
+  for (const std::string part : {"3 cases compared, 2 of them now by another kernel or policy: 1 slower, 1 faster",
+                                 "cpu.gemv_avx2: rows4 -> rows8", "cpu.gemv_avx2 (rows4) -> cpu.gemm_avx2 (default)"}) {
+    EXPECT_PRED_FORMAT2(IsSubstring, part, text);
+  }
+  EXPECT_PRED_FORMAT2(IsSubstring, after[1].case_id + ",cpu.gemv_avx2,rows4",
+                      comparison_report(comparison, {}, ReportFormat::csv));
+}
+
+TEST(CompareRuns, TheSamePolicyGoesBeforeAnother) {
+  const std::vector<Record> before{sampled(1, 100, 1)};
+  std::vector<Record> after{sampled(1, 50, 2), sampled(1, 100, 3)};
+  after[0].subject.policy = "rows8";
+  renew_ids(after[0]);
+  const RunComparison comparison = compare_runs(before, after, {});
+  ASSERT_EQ(comparison.compared.size(), 1U);
+  EXPECT_EQ(comparison.compared[0].after, &after[1]);
+  ASSERT_EQ(comparison.unmatched.size(), 1U);
+  EXPECT_EQ(comparison.unmatched[0].reason, "the other run has it with policy 'rows8' here, 'rows4' there");
+}
+
+TEST(CompareRuns, WhichOfSeveralTookAPolicysPlaceIsNotGuessed) {
+  const std::vector<Record> before{sampled(1, 100, 1)};
+  std::vector<Record> after{sampled(1, 50, 2), sampled(1, 100, 3)};
+  after[0].subject.policy = "rows8";
+  after[1].subject.policy = "rows16";
+  for (Record& r : after) renew_ids(r);
+  const RunComparison comparison = compare_runs(before, after, {});
+  EXPECT_TRUE(comparison.compared.empty());
+  ASSERT_EQ(comparison.unmatched.size(), 3U);
+  for (const UnmatchedCase& u : comparison.unmatched) {
+    EXPECT_PRED_FORMAT2(IsSubstring, "; several could have taken its place", u.reason);
+  }
+}
+
+TEST(CompareRuns, AnotherBackendIsAnotherCase) {
+  const std::vector<Record> before{sampled(1, 100, 1)};
+  std::vector<Record> after{sampled(1, 100, 2)};
+  after[0].subject.backend = "other";
+  renew_ids(after[0]);
+  const RunComparison comparison = compare_runs(before, after, {});
+  EXPECT_TRUE(comparison.compared.empty());
+  EXPECT_EQ(comparison.unmatched.size(), 2U);
 }
 
 TEST(CompareRuns, WhatDoesNotMatchIsListedWithTheDifference) {
@@ -78,7 +139,7 @@ TEST(CompareRuns, WhatDoesNotMatchIsListedWithTheDifference) {
                             sampled(32, 100, 2)};
   after[0].env.device = "Other CPU";
   after[1].subject.protocol = "hot+eager";
-  after[2].subject.policy = "rows8";
+  after[2].subject.scale_mode = "floor";
   after[3].evidence = Evidence::not_run;
   after[3].note = "the budget was spent";
   for (Record& r : after) renew_ids(r);
@@ -93,7 +154,7 @@ TEST(CompareRuns, WhatDoesNotMatchIsListedWithTheDifference) {
   EXPECT_EQ(reason(before[0]), "the other run has it with device 'Test CPU' here, 'Other CPU' there");
   EXPECT_EQ(reason(after[0]), "the other run has it with device 'Other CPU' here, 'Test CPU' there");
   EXPECT_EQ(reason(before[1]), "the other run has it with protocol 'cold+graph' here, 'hot+eager' there");
-  EXPECT_EQ(reason(after[2]), "the other run has it with policy 'rows8' here, 'rows4' there");
+  EXPECT_EQ(reason(after[2]), "the other run has it with scale mode 'floor' here, 'rceil' there");
   EXPECT_EQ(reason(after[3]), "it was not run: the budget was spent");
   EXPECT_EQ(reason(before[4]), "the other run does not have this problem");
   EXPECT_EQ(reason(after[4]), "the other run does not have this problem");

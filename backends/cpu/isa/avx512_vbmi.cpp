@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AVX-512 with VBMI: every code by look-up, so that blocks with subnormals or NaN cost little more than others.
+// AVX-512 with VBMI: every code by look-up, so that blocks with subnormals cost little more than others.
 #include "millet/backends/cpu/isa/avx512_lanes.hpp"
 
 namespace millet::cpu {
@@ -17,7 +17,6 @@ constexpr Bf16Bytes make_bf16_bytes() noexcept {
   for (unsigned magnitude = 0; magnitude < 128; ++magnitude) {
     unsigned bits = (magnitude << 4) + (static_cast<unsigned>(120 + exact_weight_exponent) << 7);
     if (magnitude == 0) bits = 0;
-    if (magnitude == 0x7F) bits = 0x7FC0;
     if (magnitude > 0 && magnitude < 8) {
       // m * 2^-9: the leading one of m becomes the implicit one.
       const unsigned log2 = magnitude >= 4 ? 2 : magnitude >= 2 ? 1 : 0;

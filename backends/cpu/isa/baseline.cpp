@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any processor: vectors of 4 f32 that the compiler maps to what there is (SSE2, NEON), or to scalars.
-#include "millet/backends/cpu/tiles/strip_product.hpp"
+#include "millet/backends/cpu/tiles/strip_kernels.hpp"
 
 namespace millet::cpu {
 
@@ -36,17 +36,18 @@ struct Baseline {
     w[1] = reinterpret_cast<Float>(both & mask);
   }
 
+  // A subnormal's exponent field counts a power of two too little, and an implicit one too much: twice the value less
+  // the smallest normal is right there, and larger than the value elsewhere.
   template <int Pair>
   static MILLET_INLINE void decode_exact(Codes codes, Float (&w)[2]) noexcept {
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const Int code = reinterpret_cast<Int>(codes >> (8 * (Pair + 2 * j))) & 0xFF;
-      const Int magnitude = code & 0x7F;
-      const Int normal = (magnitude << 20) + ((120 + exact_weight_exponent) << 23);
-      const auto subnormal = reinterpret_cast<Int>(__builtin_convertvector(magnitude, Float) * 0x1p-69F);
-      const Int finite = magnitude < 8 ? subnormal : normal;
-      const Int nan = magnitude == 0x7F;  // all ones are a NaN
-      w[j] = reinterpret_cast<Float>(finite | nan | ((code & 0x80) << 24));
+      const auto normal =
+          reinterpret_cast<Float>(((code & 0x7F) << 20) + ((exact_weight_exponent - weight_exponent) << 23));
+      const Float subnormal = normal + normal - smallest_exact_normal;
+      const auto finite = reinterpret_cast<Int>(normal < subnormal ? normal : subnormal);
+      w[j] = reinterpret_cast<Float>(finite | ((code & 0x80) << 24));
     }
   }
 

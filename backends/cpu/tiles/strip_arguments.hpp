@@ -71,17 +71,20 @@ struct StripKernels {
   void (*direct)(const StripProduct&, Index first_strip, Index last_strip) noexcept;
   /// 1 to most_rows rows: 256 k of a strip are decoded into L1 and multiplied with all rows.
   void (*buffered)(const StripProduct&, Index first_strip, Index last_strip) noexcept;
-  /// Decodes `blocks` blocks of a row of A, given as e4m3 and e8m0, into row `row` of `a` from block `first` on.
+  /// Decodes a row of A, given as `blocks` blocks of e4m3 and their e8m0 codes, into row `row` of `a`.
   /// \return whether all their scales were plain
   bool (*decode_activations)(const std::uint8_t* codes, const std::uint8_t* scales, Index blocks,
-                             const DecodedActivations& a, Index first, Index row) noexcept;
+                             const DecodedActivations& a, Index row) noexcept;
+  /// The same for a row of bf16 or f32: what decoding its MX quantization (RCEIL) would give. Needs rounding to nearest
+  /// and f32 subnormals.
+  bool (*quantize_activations)(const void* values, bool bf16, Index blocks, const DecodedActivations& a,
+                               Index row) noexcept;
   /// The ways to decode weights, for tests: 64 codes, 16 rows of 4 k, to f32 [4][16], k = 0 2 1 3, and what
   /// brings them to the value.
   struct Decoding {
     void (*decode)(const std::uint8_t* codes, float* values) noexcept;
     float factor;
     bool subnormals;  ///< takes nonzero subnormals without making f32 subnormals of them
-    bool nans;        ///< takes NaN
   };
   Decoding normal;
   Decoding exact;
