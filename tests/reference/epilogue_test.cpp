@@ -12,8 +12,6 @@
 namespace millet::reference {
 namespace {
 
-constexpr float infinity = std::numeric_limits<float>::infinity();
-
 /// Sums [rows, n] with y of the given values and S twice as large.
 Product sums(Index rows, const std::vector<double>& y) {
   Product product;
@@ -76,8 +74,8 @@ TEST(SwigluOf, SaysNothingWhereASumMayOverflow) {
   EXPECT_LT(c.evaluation[2], 1e-5);
   const ErrorBound gate{f32_accumulator, OutputType::f32};
   const float right = static_cast<float>(silu(1));
-  EXPECT_TRUE(compare(std::vector{infinity, NAN, right}, c, gate).correct);
-  EXPECT_FALSE(compare(std::vector{infinity, NAN, right * 1.001F}, c, gate).correct);
+  EXPECT_TRUE(compare(std::vector{std::numeric_limits<float>::infinity(), NAN, right}, c, gate).correct);
+  EXPECT_FALSE(compare(std::vector{std::numeric_limits<float>::infinity(), NAN, right * 1.001F}, c, gate).correct);
 }
 
 // Sums that are off by as much as their bound allows, in the worst directions, and f32's own roundings stay within what
