@@ -70,6 +70,21 @@ MILLET_INLINE typename Words<W>::Float in_order_of_sums(typename Words<W>::Float
   (std::make_integer_sequence<int, W>{});
 }
 
+/// The values of e4m3 codes, of NaN's a NaN. The exponent field of a subnormal counts a power of two too little and an
+/// implicit one too much: twice the value less the smallest normal is right there, and too large elsewhere.
+template <int W>
+MILLET_INLINE typename Words<W>::Float value_of_e4m3(typename Words<W>::Int codes) noexcept {
+  using Float = typename Words<W>::Float;
+  using Int = typename Words<W>::Int;
+  const Int magnitude = codes & 0x7F;
+  const auto normal = reinterpret_cast<Float>((magnitude << 20) + (120 << 23));
+  const Float subnormal = normal + normal - 0x1p-6F;
+  const Float finite = normal < subnormal ? normal : subnormal;
+  const Int nan = magnitude == 0x7F;  // all ones are a NaN
+  const Int sign = (codes << 24) & static_cast<std::int32_t>(0x80000000U);
+  return reinterpret_cast<Float>(reinterpret_cast<Int>(finite) | nan | sign);
+}
+
 /// One row of bf16 or f32 to what its e4m3 codes and RCEIL scales would be decoded to, without forming the codes.
 /// Needs rounding to nearest and subnormals. \return whether all scales are plain
 template <class L, bool Bf16>
@@ -91,7 +106,9 @@ MILLET_INLINE bool quantize_row(const void* values, Index blocks, const DecodedA
     float* const to = a.values + (block * a.rows + row) * block_k;
     bool plain = false;
     if (code == 255) [[unlikely]] {
-      for (int i = 0; i < block_k; ++i) to[i] = __builtin_nanf("");
+      // The very NaN that the codes 0x7F of such a block decode to.
+      const Float nan = value_of_e4m3<L::W>(Int{} + 0x7F) * power_of_two(activation_exponent + code_of_one);
+      for (int v = 0; v < vectors; ++v) __builtin_memcpy(to + v * L::W, &nan, sizeof(nan));
     } else {
       const float up = power_of_two(254 - code);
       const bool zeros = __builtin_bit_cast(float, amax) * up <= 0x1p-10F;
@@ -116,21 +133,6 @@ template <class L>
 bool quantize_activations(const void* values, bool bf16, Index blocks, const DecodedActivations& a,
                           Index row) noexcept {
   return bf16 ? quantize_row<L, true>(values, blocks, a, row) : quantize_row<L, false>(values, blocks, a, row);
-}
-
-/// The values of e4m3 codes, of NaN's a NaN. The exponent field of a subnormal counts a power of two too little and an
-/// implicit one too much: twice the value less the smallest normal is right there, and too large elsewhere.
-template <int W>
-MILLET_INLINE typename Words<W>::Float value_of_e4m3(typename Words<W>::Int codes) noexcept {
-  using Float = typename Words<W>::Float;
-  using Int = typename Words<W>::Int;
-  const Int magnitude = codes & 0x7F;
-  const auto normal = reinterpret_cast<Float>((magnitude << 20) + (120 << 23));
-  const Float subnormal = normal + normal - 0x1p-6F;
-  const Float finite = normal < subnormal ? normal : subnormal;
-  const Int nan = magnitude == 0x7F;  // all ones are a NaN
-  const Int sign = (codes << 24) & static_cast<std::int32_t>(0x80000000U);
-  return reinterpret_cast<Float>(reinterpret_cast<Int>(finite) | nan | sign);
 }
 
 template <class L>
