@@ -137,6 +137,14 @@ MILLET_GPU std::uint32_t shuffle(std::uint32_t x, int lane) {
   return static_cast<std::uint32_t>(__builtin_amdgcn_ds_bpermute(lane * 4, static_cast<int>(x)));
 }
 
+/// Lane `Lane`'s x of the 16 lanes to which this one belongs: on the vector units, without LDS.
+template <int Lane>
+MILLET_GPU std::uint32_t broadcast_in_group(std::uint32_t x) {
+  constexpr int row_newbcast = 0x150;  // of lane 0; rows of 16 lanes
+  constexpr int all = 0xF;
+  return static_cast<std::uint32_t>(__builtin_amdgcn_mov_dpp(static_cast<int>(x), row_newbcast + Lane, all, all, true));
+}
+
 /// x * 2^exponent, in one rounding.
 MILLET_GPU float ldexp_f32(float x, int exponent) { return __builtin_ldexpf(x, exponent); }
 

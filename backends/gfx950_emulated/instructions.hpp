@@ -161,6 +161,14 @@ MILLET_GPU std::uint32_t shuffle(std::uint32_t x, int lane,
   return gfx950_emulated::wave_shuffle(x, lane, site);
 }
 
+/// Lane `Lane`'s x of the 16 lanes to which this one belongs.
+template <int Lane>
+MILLET_GPU std::uint32_t broadcast_in_group(std::uint32_t x,
+                                            gfx950_emulated::Site site = gfx950_emulated::Site::current()) {
+  static_assert(Lane >= 0 && Lane < mfma_rows);
+  return gfx950_emulated::wave_shuffle(x, mfma_group(lane_id()) * mfma_rows + Lane, site);
+}
+
 /// x * 2^exponent, in one rounding.
 MILLET_GPU float ldexp_f32(float x, int exponent) { return std::ldexp(x, exponent); }
 

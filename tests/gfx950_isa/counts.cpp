@@ -301,7 +301,7 @@ constexpr Index moe_columns = 256;
 
 /// \param id  of the kernel; empty: what dispatch picks
 Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view title, std::string_view preset,
-                         std::string_view id) {
+                         std::string_view id, ActivationFormat format = ActivationFormat::mx) {
   page.text(fmt::format("| {} | {} model us |\n|---|{}---:|\n", title, count_columns, count_rule));
   for (const MoeShape& shape : shapes_of_preset(inputs.moe, preset)) {
     for (const Index m : shape.m) {
@@ -321,7 +321,8 @@ Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view titl
                                            .a_div = shape.a_div,
                                            .block_m = shape.block_m,
                                            .padded_slots = static_cast<Index>(routing->sorted_token_ids.size()),
-                                           .weighted = shape.weighted});
+                                           .weighted = shape.weighted,
+                                           .activation = format});
       if (!p) return fail(p.error().code, "{}", p.error().message);
       const auto pick = id.empty() ? picked(inputs, *p) : best_of<GroupedProblem>(id, inputs, *p);
       if (!pick) return fail(pick.error().code, "{}", pick.error().message);
@@ -385,9 +386,12 @@ seed requests all weights four times at M = 64. Scaled MFMAs a tile of 16 x 16 x
     return done;
   }
   page.text("\n## Dense, on the vector units\n\n`gemv_packed_fma`, which dispatch does not pick.\n\n");
-  if (auto done =
-          other_dense_table(inputs, page, "gemv", "gfx950_isa.gemv_packed_fma", ActivationFormat::mx, {1, 2, 4, 8, 16});
-      !done) {
+  constexpr std::string_view gemv = "gfx950_isa.gemv_packed_fma";
+  if (auto done = other_dense_table(inputs, page, "gemv", gemv, ActivationFormat::mx, {1, 2, 4, 8, 16}); !done) {
+    return done;
+  }
+  page.text("\nWith bf16 activations, which 16 lanes quantize together:\n\n");
+  if (auto done = other_dense_table(inputs, page, "gemv bf16", gemv, ActivationFormat::bf16, {1, 4, 16}); !done) {
     return done;
   }
   page.text(R"(
@@ -401,7 +405,16 @@ along n do the same. Waits for the routing come before any weights are asked for
   page.text("\n");
   if (auto done = moe_table(inputs, page, "m3", "m3", ""); !done) return done;
   page.text("\nThe same configurations of the seed's tests on the vector units (`grouped_gemv_packed_fma`):\n\n");
-  return moe_table(inputs, page, "gemv", "seed-moe", "gfx950_isa.grouped_gemv_packed_fma");
+  constexpr std::string_view grouped_gemv = "gfx950_isa.grouped_gemv_packed_fma";
+  if (auto done = moe_table(inputs, page, "gemv", "seed-moe", grouped_gemv); !done) return done;
+  page.text("\nWith bf16 activations, in either kernel:\n\n");
+  if (auto done =
+          moe_table(inputs, page, "bf16", "seed-moe", "gfx950_isa.grouped_gemm_mfma_scale", ActivationFormat::bf16);
+      !done) {
+    return done;
+  }
+  page.text("\n");
+  return moe_table(inputs, page, "gemv bf16", "seed-moe", grouped_gemv, ActivationFormat::bf16);
 }
 
 constexpr int differs = 1;

@@ -117,6 +117,25 @@ TEST(Interpreter, CatchesValuesThatNothingDefined) {
   EXPECT_THAT(fault_of({"s_cbranch_scc0 1 -> 0x4", "s_endpgm"}), HasSubstr("SCC"));
 }
 
+TEST(Interpreter, BroadcastsALaneToItsSixteen) {
+  Memory memory(64);
+  const std::string dpp = "v_mov_b32_dpp v2, v0 row_newbcast:5 row_mask:0xf bank_mask:0xf bound_ctrl:1";
+  const std::vector<std::string> address{"s_load_dwordx2 s[4:5], s[0:1], 0x0", "v_lshlrev_b32_e32 v1, 2, v0",
+                                         "s_waitcnt lgkmcnt(0)"};
+  const auto with = [&](std::vector<std::string> rest) {
+    rest.insert(rest.begin(), address.begin(), address.end());
+    return rest;
+  };
+  EXPECT_EQ(fault_of(with({dpp, "global_store_dword v1, v2, s[4:5]", "s_endpgm"}), memory), "");
+  for (std::uint32_t lane = 0; lane < 64; ++lane) EXPECT_EQ(memory.data[lane], lane / 16 * 16 + 5);
+  const std::string sum = "v_add_u32_dpp v2, v0, v0 row_newbcast:3 row_mask:0xf bank_mask:0xf bound_ctrl:1";
+  EXPECT_EQ(fault_of(with({sum, "global_store_dword v1, v2, s[4:5]", "s_endpgm"}), memory), "");
+  for (std::uint32_t lane = 0; lane < 64; ++lane) EXPECT_EQ(memory.data[lane], lane / 16 * 16 + 3 + lane);
+  EXPECT_THAT(fault_of({"s_mov_b64 exec, 7", dpp, "s_endpgm"}), HasSubstr("do not execute"));
+  EXPECT_THAT(fault_of({"v_sub_u32_dpp v2, v0, v0 row_newbcast:5 row_mask:0xf bank_mask:0xf", "s_endpgm"}),
+              HasSubstr("DPP of v_sub_u32"));
+}
+
 TEST(Interpreter, CatchesMemoryOutsideOfAllocations) {
   EXPECT_THAT(fault_of({"s_load_dword s4, s[0:1], 0x8", "s_endpgm"}), HasSubstr("no allocation"));
   EXPECT_THAT(

@@ -443,18 +443,35 @@ class Machine {
     lanes = to;
   }
 
+  /// DPP row_newbcast: one lane's value of the first source for all of its row of 16.
+  void broadcast_rows(const Instruction& x, const std::uint32_t*& lanes, Lanes& to) {
+    constexpr int row = 16;
+    if (wave_->executing() != all_lanes) fault("a broadcast with lanes that do not execute is not implemented");
+    LaneMask defined = 0;
+    for (int lane = 0; lane < wave_lanes; ++lane) {
+      const int from = lane / row * row + x.broadcast;
+      to[lane] = lanes[from];
+      defined |= (defined_ >> from & 1) << lane;
+    }
+    lanes = to;
+    defined_ = defined;
+  }
+
   template <class F>
   void map1(const Instruction& x, F f) {
     const std::uint32_t* a = source(x, 1);
+    Lanes part;
+    if (x.dpp) broadcast_rows(x, a, part);
     Lanes r;
     for (int lane = 0; lane < wave_lanes; ++lane) r[lane] = f(a[lane]);
     write_vector(vector_destination(x, 1).first, r, wave_->executing(), defined_);
   }
   template <class F>
   void map2(const Instruction& x, F f, std::size_t first = 1) {
-    const std::uint32_t* a = source(x, first);
-    const std::uint32_t* b = source(x, first + 1);
     Lanes parts[2];
+    const std::uint32_t* a = source(x, first);
+    if (x.dpp) broadcast_rows(x, a, parts[0]);
+    const std::uint32_t* b = source(x, first + 1);
     if (x.sdwa) {
       select_part(a, x.select[0], parts[0]);
       select_part(b, x.select[1], parts[1]);

@@ -188,7 +188,12 @@ void parse_modifier(std::string_view text, Instruction& to) {
     to.select[0] = parse_select(text.substr(9));
   } else if (text.starts_with("src1_sel:")) {
     to.select[1] = parse_select(text.substr(9));
-  } else if (text != "dst_sel:DWORD" && text != "dst_unused:UNUSED_PAD") {
+  } else if (text.starts_with("row_newbcast:")) {
+    const auto lane = parse_number<std::int8_t>(text.substr(text.find(':') + 1), 10);
+    if (!lane || *lane < 0 || *lane > 15) unknown("modifier '{}'", text);
+    to.broadcast = *lane;
+  } else if (text != "dst_sel:DWORD" && text != "dst_unused:UNUSED_PAD" && text != "row_mask:0xf" &&
+             text != "bank_mask:0xf" && text != "bound_ctrl:1") {
     unknown("modifier '{}'", text);
   }
 }
@@ -219,9 +224,10 @@ Instruction parse_instruction(std::string_view text) {
   std::string_view rest = text;
   std::string_view name = split_off(rest, ' ');
   rest = trim(rest);
-  for (const std::string_view suffix : {"_e32", "_e64", "_sdwa"}) {
+  for (const std::string_view suffix : {"_e32", "_e64", "_sdwa", "_dpp"}) {
     if (!name.ends_with(suffix)) continue;
     x.sdwa = suffix == "_sdwa";
+    x.dpp = suffix == "_dpp";
     name.remove_suffix(suffix.size());
     break;
   }
@@ -247,6 +253,8 @@ Instruction parse_instruction(std::string_view text) {
     if (space == std::string_view::npos) continue;
     while (!(rest = trim(rest)).empty()) parse_modifier(split_off(rest, ' '), x);
   }
+  const bool takes_dpp = name == "v_mov_b32" || name == "v_max_u32" || name == "v_add_u32";
+  if (x.dpp && (!takes_dpp || x.broadcast < 0)) unknown("DPP of {}", name);
   if (x.sdwa && x.operand_count != 3 && x.operand_count != 2) unknown("SDWA with {} operands", x.operand_count);
   const bool selects = x.op_sel != 0 || x.op_sel_hi != 7 || x.neg_lo != 0 || x.neg_hi != 0;
   if (selects && !name.starts_with("v_pk_") && !name.starts_with("v_mfma_") && name != "v_cvt_pk_fp8_f32")

@@ -14,7 +14,7 @@
 
 namespace millet::gfx950_isa {
 
-// Mnemonics that are implemented, without the suffixes _e32, _e64 and _sdwa.
+// Mnemonics that are implemented, without the suffixes _e32, _e64, _sdwa and _dpp.
 // The formatter would wrap these lists anew each time.
 // clang-format off
 #define MILLET_GFX950_SCALAR_OPERATIONS(X)                                                                         \
@@ -113,7 +113,8 @@ struct Operand {
 
 struct Instruction {
   Operation operation{};
-  bool nt = false, sc0 = false, sc1 = false, offen = false, sdwa = false;
+  bool nt = false, sc0 = false, sc1 = false, offen = false, sdwa = false, dpp = false;
+  std::int8_t broadcast = -1;              ///< of DPP: the lane of each 16 whose value all of them take
   std::uint8_t op_sel = 0, op_sel_hi = 7;  ///< bit i is source i's
   std::uint8_t neg_lo = 0, neg_hi = 0;
   Select select[2] = {Select::dword, Select::dword};

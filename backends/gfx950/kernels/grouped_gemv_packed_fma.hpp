@@ -29,7 +29,7 @@ struct GroupedGemvPackedFma {
   using Policy = GroupedGemvPolicy;
   // They cover k = 6144, 3072, 768, 384, 3072 and 768 in one pass.
   static constexpr Policy policies[] = {{8, 8, 6}, {8, 8, 3}, {4, 2, 3}, {4, 1, 3}, {8, 4, 6}, {8, 2, 3}};
-  static constexpr Envelope envelope{};
+  static constexpr Envelope envelope{.bf16_activations = true};
 
   static std::string name(const Policy& policy) {
     return fmt::format("{} waves, {} to a strip, {} steps", policy.waves, policy.k_waves, policy.steps);
@@ -47,7 +47,8 @@ struct GroupedGemvPackedFma {
     const double rows = std::ceil(static_cast<double>(p.slots) / touched);
     const int tokens = rows <= 1 ? 1 : most_tokens;
     const double chunks = std::ceil(rows / tokens);
-    const int held = token_steps(tokens, policy.steps, false);
+    const bool bf16 = p.activation == ActivationFormat::bf16;
+    const int held = vector_token_steps(tokens, policy.steps, bf16);
     const auto steps = static_cast<double>(steps_of(p.k));
     const double passes = std::ceil(steps / (policy.k_waves * policy.steps));
     const double busy = std::min(1.0, steps / (policy.k_waves * policy.steps));
@@ -55,15 +56,14 @@ struct GroupedGemvPackedFma {
     const auto strips = static_cast<double>(tiles_to_cover(p.n, mfma_rows));
     const auto units = static_cast<double>(std::max<Index>(device.compute_units, 1));
     const double groups = touched * static_cast<double>(groups_x(p, policy));
-    const double instructions =
-        groups * policy.waves * gemv_instructions_a_wave +
-        touched * strips * steps * chunks * (gemv_instructions_a_step + tokens * gemv_instructions_a_token);
+    const double instructions = groups * policy.waves * gemv_instructions_a_wave +
+                                touched * strips * steps * chunks * gemv_step_instructions(tokens, policy.steps, bf16);
     return Machine::launch_seconds + Machine::reduction_seconds +
            touched * strips * activation_bytes(p.activation, p.a_rows(), p.k) / static_cast<double>(p.a_rows()) * rows /
                Machine::cache_bytes_per_second +
            streaming_seconds(
                groups, policy.waves,
-               estimated_registers(most_tokens, policy.steps, token_registers(most_tokens, policy.steps, false)),
+               estimated_registers(most_tokens, policy.steps, vector_token_registers(most_tokens, policy.steps, bf16)),
                passes * reads, std::ceil(static_cast<double>(policy.steps) / held) * chunks / reads,
                busy * policy.steps * static_cast<double>(strip_step_bytes), touched * p.expert_bytes() * reads, units) +
            issue_seconds(instructions, device);
@@ -79,9 +79,10 @@ struct GroupedGemvPackedFma {
   }
 
   /// Index into compiled_kernels().
-  static constexpr int compiled_kernel(const Problem&, const Policy& policy) noexcept {
+  static constexpr int compiled_kernel(const Problem& p, const Policy& policy) noexcept {
     int at = first_grouped_gemv;
-    constexpr int variant = is_row_major<Layout> ? MILLET_GROUPED_GEMV_KERNELS_A_LAYOUT : 0;
+    const int variant = (is_row_major<Layout> ? MILLET_GROUPED_GEMV_KERNELS_A_LAYOUT : 0) +
+                        (p.activation == ActivationFormat::bf16 ? 1 : 0);
 #define MILLET_FIND(waves_, steps_)                                          \
   if (policy.waves == waves_ && policy.steps == steps_) return at + variant; \
   at += 2 * MILLET_GROUPED_GEMV_KERNELS_A_LAYOUT;

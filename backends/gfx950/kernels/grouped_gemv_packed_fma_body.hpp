@@ -13,7 +13,7 @@ namespace millet::gfx950 {
 /// Weights are asked for as soon as the expert is known, and stay in registers while the expert's tokens pass: they are
 /// read once if a strip's k fits its waves (k <= k_waves * Steps * 128), else once for each two tokens. Every wave
 /// reads the routing for itself, so that a token's rows are scalars. Sums are ordered as in gemv_packed_fma.
-template <int Waves, int Steps, bool RowMajor>
+template <int Waves, int Steps, bool RowMajor, bool Bf16>
 MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
   constexpr std::uint32_t most_tokens = 2;
   using Sums = LaneSums<Waves, most_tokens>;
@@ -69,7 +69,7 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
         const std::uint32_t to = token == 0 ? slots[0] : slots[Tokens - 1];
         const float slot_weight = x.slot_weights == nullptr ? 1.0F : load(x.slot_weights + to);
 
-        const TokenVectors<Tokens> a(x.a, x.b.k, [&](auto i) { return rows[i]; });
+        const TokenVectors<Tokens, Bf16> a(x.a, x.b.k, [&](auto i) { return rows[i]; });
         float sums[Tokens] = {};
         if constexpr (one_pass) {
           multiply_tokens(weights, a, not_hoisted(first_step), sums);

@@ -6,6 +6,7 @@
 
 #include "millet/backends/gfx950/tiles/arguments.hpp"
 #include "millet/backends/gfx950/tiles/launch.hpp"
+#include "millet/backends/gfx950/tiles/token_steps.hpp"
 #include "millet/backends/gfx950/tiles/weight_strips.hpp"
 #include "millet/dispatch/kernel.hpp"
 #include "millet/numeric/bf16.hpp"
@@ -133,11 +134,21 @@ struct Machine {
   static constexpr int registers = 512;
 };
 
-/// Instructions on the vector units, counted in the compiled code: what a wave does once, and vector instructions for
-/// one step, to decode the weights, and to decode and multiply a token.
+/// Instructions on the vector units, counted in the compiled code: what a wave does once; for one step, to decode the
+/// weights, and to decode and multiply a token; of bf16, to hand a token's codes round, and to quantize a run a lane.
 inline constexpr double gemv_instructions_a_wave = 120;
 inline constexpr double gemv_instructions_a_step = 20;
 inline constexpr double gemv_instructions_a_token = 42;
+inline constexpr double gemv_instructions_to_broadcast = 10;
+inline constexpr double gemv_instructions_to_quantize = 85;
+
+/// Vector instructions of a wave for one step of `tokens` tokens, where it holds `steps` steps at once.
+[[nodiscard]] constexpr double gemv_step_instructions(int tokens, int steps, bool bf16) noexcept {
+  const double mx = gemv_instructions_a_step + tokens * gemv_instructions_a_token;
+  if (!bf16) return mx;
+  const double quantizing = vector_quantizing_rounds(tokens, steps) * gemv_instructions_to_quantize / steps;
+  return mx + tokens * gemv_instructions_to_broadcast + quantizing;
+}
 
 /// Registers of a lane that a wave takes, about: weights, the tokens held at once, sums and addresses.
 [[nodiscard]] constexpr int estimated_registers(int tiles, int steps, int token_registers) noexcept {

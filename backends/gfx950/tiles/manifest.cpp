@@ -152,9 +152,9 @@ void add_kernels(Json& kernels) {
   for (const bool bf16 : {false, true}) {
     add_kernel<GemmMfmaScale<Layout, ManifestTarget>>(kernels, "gemm", tiles, bf16, "");
     add_kernel<GroupedGemmMfmaScale<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, bf16, "routing_blocks");
+    add_kernel<GemvPackedFma<Layout, ManifestTarget>>(kernels, "gemm", tokens, bf16, "1");
+    add_kernel<GroupedGemvPackedFma<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, bf16, "routing_blocks");
   }
-  add_kernel<GemvPackedFma<Layout, ManifestTarget>>(kernels, "gemm", tokens, false, "1");
-  add_kernel<GroupedGemvPackedFma<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, false, "routing_blocks");
 }
 
 }  // namespace
