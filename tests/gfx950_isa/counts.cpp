@@ -18,9 +18,9 @@
 // of a model's layers, with the kernel and policy that dispatch picks for 256 compute units and no tuned row.
 //
 //   gfx950_counts                      the page, on standard output
+//   gfx950_counts --rows REGEX         the rows of tables whose first cell matches; the rest is not computed
 //   gfx950_counts --check PAGE         exit code 1 where that file is another page
-//   gfx950_counts --check PAGE REGEX   the same of the rows of tables whose first cell matches REGEX; the rest is not
-//                                      computed
+//   gfx950_counts --check PAGE REGEX   the same of these rows
 //
 // A page of another compiler than this build's is not compared: exit code 77.
 
@@ -305,15 +305,17 @@ Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view titl
   page.text(fmt::format("| {} | {} model us |\n|---|{}---:|\n", title, count_columns, count_rule));
   for (const MoeShape& shape : shapes_of_preset(inputs.moe, preset)) {
     for (const Index m : shape.m) {
-      const std::string name =
-          fmt::format("{} {} tp{} ep{} e{} block{}{} n{} k{} m{}", title, shape.label, shape.tp, shape.ep,
-                      shape.experts, shape.block_m, shape.weighted ? " weighted" : "", shape.n, shape.k, m);
+      const std::string name = fmt::format("{} {} tp{} ep{} e{} block{}{}{} n{} k{} m{}", title, shape.label, shape.tp,
+                                           shape.ep, shape.experts, shape.block_m, shape.weighted ? " weighted" : "",
+                                           shape.epilogue == "none" ? "" : " " + shape.epilogue, shape.n, shape.k, m);
       if (!page.wants(name)) continue;
       std::vector<std::int32_t> experts;
       for (Index slot = 0; slot < m * shape.top_k; ++slot)
         experts.push_back(static_cast<std::int32_t>(7 * slot % shape.experts));
       const auto routing = build_routing(experts, shape.experts, shape.block_m);
       if (!routing) return fail(routing.error().code, "{}", routing.error().message);
+      const auto epilogue = parse_named_epilogue(shape.epilogue);
+      if (!epilogue) return fail(ErrorCode::unknown_name, "{}: no epilogue {}", name, shape.epilogue);
       const auto p = make_grouped_problem({.experts = shape.experts,
                                            .slots = m * shape.top_k,
                                            .n = shape.n,
@@ -322,7 +324,10 @@ Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view titl
                                            .block_m = shape.block_m,
                                            .padded_slots = static_cast<Index>(routing->sorted_token_ids.size()),
                                            .weighted = shape.weighted,
-                                           .activation = format});
+                                           .activation = format,
+                                           .epilogue = epilogue->epilogue,
+                                           .swiglu = epilogue->swiglu,
+                                           .top_k = shape.top_k});
       if (!p) return fail(p.error().code, "{}", p.error().message);
       const auto pick = id.empty() ? picked(inputs, *p) : best_of<GroupedProblem>(id, inputs, *p);
       if (!pick) return fail(pick.error().code, "{}", pick.error().message);
@@ -404,6 +409,8 @@ along n do the same. Waits for the routing come before any weights are asked for
   if (auto done = moe_table(inputs, page, "seed", "seed-moe", ""); !done) return done;
   page.text("\n");
   if (auto done = moe_table(inputs, page, "m3", "m3", ""); !done) return done;
+  page.text("\nWith their epilogues, each still one launch:\n\n");
+  if (auto done = moe_table(inputs, page, "fused", "m3-fused", ""); !done) return done;
   page.text("\nThe same configurations of the seed's tests on the vector units (`grouped_gemv_packed_fma`):\n\n");
   constexpr std::string_view grouped_gemv = "gfx950_isa.grouped_gemv_packed_fma";
   if (auto done = moe_table(inputs, page, "gemv", "seed-moe", grouped_gemv); !done) return done;
@@ -453,11 +460,12 @@ int compare(const std::string& made, const std::string& path, bool whole) {
 
 int main_of(int argc, char** argv) {
   const bool check = argc > 1 && std::string_view(argv[1]) == "--check";
-  if (argc > 1 && (!check || argc < 3 || argc > 4)) {
-    std::cerr << "usage: gfx950_counts [--check PAGE [REGEX]]\n";
+  const bool rows = argc > 1 && std::string_view(argv[1]) == "--rows";
+  if (argc > 1 && !(check && (argc == 3 || argc == 4)) && !(rows && argc == 3)) {
+    std::cerr << "usage: gfx950_counts [--rows REGEX | --check PAGE [REGEX]]\n";
     return usage;
   }
-  Page page(argc == 4 ? argv[3] : "");
+  Page page(rows ? argv[2] : argc == 4 ? argv[3] : "");
   const auto inputs = read_inputs();
   const auto done = inputs ? write_page(*inputs, page) : Expected<void>(tl::unexpected(inputs.error()));
   if (!done) {

@@ -57,7 +57,7 @@ MILLET_GPU void gemv_packed_fma(const GemmArguments& x) {
   }
   barrier();
 
-  const std::uint32_t columns_log2 = lane_sums.columns_log2();
+  const std::uint32_t columns_log2 = lane_sums.rows_log2();
   for (auto i = static_cast<std::uint32_t>(thread_id()); i < x.a.rows << columns_log2; i += threads) {
     const std::uint32_t token = i >> columns_log2;
     const std::uint32_t in_group = i & ((1U << columns_log2) - 1);

@@ -299,20 +299,20 @@ struct LaneSums {
     return static_cast<int>(first + (static_cast<std::uint32_t>(wave_id()) * Tokens + token) * wave_lanes + in_token);
   }
 
-  /// Columns of C that the work-group computes, as a power of two.
-  MILLET_GPU std::uint32_t columns_log2() const {
+  /// Rows of B that the work-group multiplies, as a power of two.
+  MILLET_GPU std::uint32_t rows_log2() const {
     return static_cast<std::uint32_t>(__builtin_ctz(Waves * mfma_rows)) - k_waves_log2;
   }
 
-  /// The sum of a token's product with column `column` of the work-group, over the waves of its strip in their order.
-  MILLET_GPU float sum(std::uint32_t token, std::uint32_t column) const {
+  /// The sum of a token's product with row `row` of the work-group's, over the waves of its strip in their order.
+  MILLET_GPU float sum(std::uint32_t token, std::uint32_t row) const {
     const std::uint32_t k_waves_mask = (1U << k_waves_log2) - 1;
     // All waves' parts at once, those of other strips being ignored: waiting for each in turn takes longer.
-    const std::uint32_t first_wave = column / mfma_rows << k_waves_log2;
+    const std::uint32_t first_wave = row / mfma_rows << k_waves_log2;
     float parts[Waves][row_lanes];
     for_each_index<Waves>([&](auto other) {
       const std::uint32_t from = first_wave + (other & k_waves_mask);
-      const std::uint32_t at = first + (from * Tokens + token) * wave_lanes + column % mfma_rows * row_lanes;
+      const std::uint32_t at = first + (from * Tokens + token) * wave_lanes + row % mfma_rows * row_lanes;
       for_each_index<static_cast<int>(row_lanes)>(
           [&](auto lane) { parts[other][lane] = lds.read(static_cast<int>(at) + lane); });
     });
