@@ -73,9 +73,9 @@ MILLET_GPU void store(T* to, T value) {
   *to = value;
 }
 
-/// Adds one and returns what was there before: one operation for the whole device.
-MILLET_GPU std::uint32_t fetch_increment(std::uint32_t* at) {
-  return __hip_atomic_fetch_add(at, 1U, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+/// Adds and returns what was there before: one operation for the whole device.
+MILLET_GPU std::uint32_t fetch_add(std::uint32_t* at, std::uint32_t x) {
+  return __hip_atomic_fetch_add(at, x, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 }
 /// A plain dword past the L2 of one die, as Cache::device.
 MILLET_GPU void store_device(std::uint32_t* to, std::uint32_t value) {
@@ -127,6 +127,17 @@ MILLET_GPU void loaded_by_here(T... arguments) {
   ([](auto argument) { asm volatile("" : : "s"(argument)); }(arguments), ...);
 }
 
+/// `arguments`, which are the kernel's, loaded anew by whoever uses them behind this, instead of kept in scalar
+/// registers from the start.
+template <class Arguments>
+MILLET_GPU Arguments reloaded(const Arguments&) {
+  auto from = __builtin_amdgcn_kernarg_segment_ptr();
+  asm volatile("" : "+s"(from));
+  Arguments to;
+  __builtin_memcpy(&to, (const void*)from, sizeof(to));
+  return to;
+}
+
 /// Four bytes of the eight in high:low, starting at byte `shift` % 4.
 MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std::uint32_t shift) {
   return __builtin_amdgcn_alignbyte(high, low, shift);
@@ -135,6 +146,14 @@ MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std:
 /// Lane `lane`'s x.
 MILLET_GPU std::uint32_t shuffle(std::uint32_t x, int lane) {
   return static_cast<std::uint32_t>(__builtin_amdgcn_ds_bpermute(lane * 4, static_cast<int>(x)));
+}
+
+/// Lane `Lane`'s x of the 16 lanes to which this one belongs: on the vector units, without LDS.
+template <int Lane>
+MILLET_GPU std::uint32_t broadcast_in_group(std::uint32_t x) {
+  constexpr int row_newbcast = 0x150;  // of lane 0; rows of 16 lanes
+  constexpr int all = 0xF;
+  return static_cast<std::uint32_t>(__builtin_amdgcn_mov_dpp(static_cast<int>(x), row_newbcast + Lane, all, all, true));
 }
 
 /// x * 2^exponent, in one rounding.
@@ -151,6 +170,9 @@ template <int Pair>
 MILLET_GPU Vec2f decode_e4m3(std::uint32_t codes) {
   return __builtin_amdgcn_cvt_pk_f32_fp8(static_cast<int>(codes), Pair != 0);
 }
+
+/// a * b + c in one rounding.
+MILLET_GPU float fma_f32(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 /// a * b + c of both elements, each in one rounding.
 MILLET_GPU Vec2f packed_fma(Vec2f a, Vec2f b, Vec2f c) { return __builtin_elementwise_fma(a, b, c); }

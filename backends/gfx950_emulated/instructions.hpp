@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "millet/backends/gfx950/instructions.hpp"
 #include "millet/backends/gfx950_emulated/emulator.hpp"
@@ -119,11 +120,11 @@ MILLET_GPU void store(T* to, T value) {
   std::memcpy(static_cast<void*>(to), &value, sizeof(T));
 }
 
-/// Adds one and returns what was there before: one operation for the whole device.
-MILLET_GPU std::uint32_t fetch_increment(std::uint32_t* at) {
+/// Adds and returns what was there before: one operation for the whole device.
+MILLET_GPU std::uint32_t fetch_add(std::uint32_t* at, std::uint32_t x) {
   check_alignment(at);
   gfx950_emulated::check_store(at, sizeof(*at));
-  return (*at)++;
+  return std::exchange(*at, *at + x);
 }
 /// A plain dword past the L2 of one die, as Cache::device.
 MILLET_GPU void store_device(std::uint32_t* to, std::uint32_t value) { store(to, value); }
@@ -149,6 +150,10 @@ MILLET_GPU T not_hoisted(T x) {
 MILLET_GPU int lanes_not_hoisted(int x) { return x; }
 template <class... T>
 MILLET_GPU void loaded_by_here(T...) {}
+template <class Arguments>
+MILLET_GPU Arguments reloaded(const Arguments& arguments) {
+  return arguments;
+}
 
 /// Four bytes of the eight in high:low, starting at byte `shift` % 4.
 MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std::uint32_t shift) {
@@ -159,6 +164,14 @@ MILLET_GPU std::uint32_t align_bytes(std::uint32_t high, std::uint32_t low, std:
 MILLET_GPU std::uint32_t shuffle(std::uint32_t x, int lane,
                                  gfx950_emulated::Site site = gfx950_emulated::Site::current()) {
   return gfx950_emulated::wave_shuffle(x, lane, site);
+}
+
+/// Lane `Lane`'s x of the 16 lanes to which this one belongs.
+template <int Lane>
+MILLET_GPU std::uint32_t broadcast_in_group(std::uint32_t x,
+                                            gfx950_emulated::Site site = gfx950_emulated::Site::current()) {
+  static_assert(Lane >= 0 && Lane < mfma_rows);
+  return gfx950_emulated::wave_shuffle(x, mfma_group(lane_id()) * mfma_rows + Lane, site);
 }
 
 /// x * 2^exponent, in one rounding.
@@ -177,6 +190,9 @@ MILLET_GPU Vec2f decode_e4m3(std::uint32_t codes) {
   static_assert(Pair == 0 || Pair == 1);
   return Vec2f{e4m3_table.value[codes >> 16 * Pair & 0xFF], e4m3_table.value[codes >> (16 * Pair + 8) & 0xFF]};
 }
+
+/// a * b + c in one rounding.
+MILLET_GPU float fma_f32(float a, float b, float c) { return std::fma(a, b, c); }
 
 /// a * b + c of both elements, each in one rounding.
 MILLET_GPU Vec2f packed_fma(Vec2f a, Vec2f b, Vec2f c) {

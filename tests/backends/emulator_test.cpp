@@ -180,7 +180,7 @@ TEST(Emulator, AccessOutsideOfEveryAllocationFaults) {
               HasSubstr("load of 16 bytes at " + address(memory.get() + 1)));
   EXPECT_THAT(fault_of(one_wave, [&] { (void)gfx950::load(static_cast<const int*>(nullptr)); }),
               HasSubstr("load of 4 bytes at 0x0"));
-  EXPECT_THAT(fault_of(one_wave, [&] { (void)gfx950::fetch_increment(&foreign); }), HasSubstr("every allocation"));
+  EXPECT_THAT(fault_of(one_wave, [&] { (void)gfx950::fetch_add(&foreign, 1); }), HasSubstr("every allocation"));
   EXPECT_EQ(foreign, 7U);
 }
 
@@ -221,7 +221,7 @@ TEST(Emulator, FetchIncrementGivesEachGroupAnotherNumber) {
   ASSERT_EQ(fault_of({8, 5, 64},
                      [&] {
                        MILLET_LDS(std::uint32_t, 1, number);
-                       if (gfx950::thread_id() == 0) number.write(0, gfx950::fetch_increment(counter.get()));
+                       if (gfx950::thread_id() == 0) number.write(0, gfx950::fetch_add(counter.get(), 1));
                        gfx950::barrier();
                        const std::uint32_t mine = gfx950::uniform(number.read(0));
                        if (gfx950::thread_id() == 17)

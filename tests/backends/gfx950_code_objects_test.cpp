@@ -18,6 +18,7 @@
 #include "millet/backends/gfx950/tiles/arguments.hpp"
 #include "millet/backends/gfx950/tiles/instances.hpp"
 #include "millet/backends/gfx950/tiles/launch.hpp"
+#include "millet/backends/gfx950/tiles/token_steps.hpp"
 #include "millet/backends/gfx950/tiles/weight_strips.hpp"
 
 namespace millet::gfx950 {
@@ -66,16 +67,16 @@ std::vector<Promise> mfma_promises() {
 
 std::vector<Promise> packed_fma_promises() {
   std::vector<Promise> all;
-#define MILLET_PROMISE(tokens, waves, steps, row_major, symbol) \
-  all.push_back({#symbol, "gemv_packed_fma", steps, {tokens}, waves, row_major, false, sizeof(GemmArguments)});
+#define MILLET_PROMISE(tokens, waves, steps, row_major, bf16, symbol) \
+  all.push_back({#symbol, "gemv_packed_fma", steps, {tokens}, waves, row_major, bf16, sizeof(GemmArguments)});
 #define MILLET_PROMISES(waves, steps) MILLET_GEMV_KERNELS_OF(MILLET_PROMISE, waves, steps)
   MILLET_GEMV_SHAPES(MILLET_PROMISES)
 #undef MILLET_PROMISE
 #undef MILLET_PROMISES
   // One or two tokens, each where k fits the waves and where it takes them several passes.
-#define MILLET_PROMISE(waves, steps, row_major, symbol) \
-  all.push_back(                                        \
-      {#symbol, "grouped_gemv_packed_fma", steps, {1, 2, 1, 2}, waves, row_major, false, sizeof(GroupedArguments)});
+#define MILLET_PROMISE(waves, steps, row_major, bf16, symbol) \
+  all.push_back(                                              \
+      {#symbol, "grouped_gemv_packed_fma", steps, {1, 2, 1, 2}, waves, row_major, bf16, sizeof(GroupedArguments)});
 #define MILLET_PROMISES(waves, steps) MILLET_GROUPED_GEMV_KERNELS_OF(MILLET_PROMISE, waves, steps)
   MILLET_GROUPED_GEMV_SHAPES(MILLET_PROMISES)
 #undef MILLET_PROMISE
@@ -233,6 +234,19 @@ TEST_P(PackedFmaCode, MultipliesPairsOfProducts) {
   EXPECT_EQ(lines_with(lines(), "v_pk_mul_f32").size(), runs);
   EXPECT_EQ(lines_with(lines(), "v_pk_fma_f32").size(), 7 * runs);
   EXPECT_THAT(lines_with(lines(), "v_mfma"), IsEmpty());
+}
+
+TEST_P(PackedFmaCode, QuantizesEachRunInOneLaneOfSixteen) {
+  // Two values an instruction, 16 a run.
+  std::size_t expected = 0;
+  for (const int tokens : GetParam().tiles)
+    expected += 8 * static_cast<std::size_t>(vector_quantizing_rounds(tokens, GetParam().steps));
+  EXPECT_EQ(lines_with(lines(), "v_cvt_pk_fp8_f32").size(), GetParam().bf16 ? expected : 0);
+  // A run's four dwords of codes and its scale, which the compiler may broadcast in each of its two uses.
+  std::size_t broadcasts = 0;
+  for (const int tokens : GetParam().tiles) broadcasts += 5 * 2 * static_cast<std::size_t>(tokens * GetParam().steps);
+  EXPECT_EQ(lines_with(lines(), "row_newbcast").size() - lines_with(lines(), "v_add_u32_dpp").size(),
+            GetParam().bf16 ? broadcasts : 0);
 }
 
 TEST_P(CompiledCode, ReadsWeightsSixteenBytesALaneAndPastTheCaches) {

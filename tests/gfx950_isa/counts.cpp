@@ -18,9 +18,9 @@
 // of a model's layers, with the kernel and policy that dispatch picks for 256 compute units and no tuned row.
 //
 //   gfx950_counts                      the page, on standard output
+//   gfx950_counts --rows REGEX         the rows of tables whose first cell matches; the rest is not computed
 //   gfx950_counts --check PAGE         exit code 1 where that file is another page
-//   gfx950_counts --check PAGE REGEX   the same of the rows of tables whose first cell matches REGEX; the rest is not
-//                                      computed
+//   gfx950_counts --check PAGE REGEX   the same of these rows
 //
 // A page of another compiler than this build's is not compared: exit code 77.
 
@@ -301,19 +301,21 @@ constexpr Index moe_columns = 256;
 
 /// \param id  of the kernel; empty: what dispatch picks
 Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view title, std::string_view preset,
-                         std::string_view id) {
+                         std::string_view id, ActivationFormat format = ActivationFormat::mx) {
   page.text(fmt::format("| {} | {} model us |\n|---|{}---:|\n", title, count_columns, count_rule));
   for (const MoeShape& shape : shapes_of_preset(inputs.moe, preset)) {
     for (const Index m : shape.m) {
-      const std::string name =
-          fmt::format("{} {} tp{} ep{} e{} block{}{} n{} k{} m{}", title, shape.label, shape.tp, shape.ep,
-                      shape.experts, shape.block_m, shape.weighted ? " weighted" : "", shape.n, shape.k, m);
+      const std::string name = fmt::format("{} {} tp{} ep{} e{} block{}{}{} n{} k{} m{}", title, shape.label, shape.tp,
+                                           shape.ep, shape.experts, shape.block_m, shape.weighted ? " weighted" : "",
+                                           shape.epilogue == "none" ? "" : " " + shape.epilogue, shape.n, shape.k, m);
       if (!page.wants(name)) continue;
       std::vector<std::int32_t> experts;
       for (Index slot = 0; slot < m * shape.top_k; ++slot)
         experts.push_back(static_cast<std::int32_t>(7 * slot % shape.experts));
       const auto routing = build_routing(experts, shape.experts, shape.block_m);
       if (!routing) return fail(routing.error().code, "{}", routing.error().message);
+      const auto epilogue = parse_named_epilogue(shape.epilogue);
+      if (!epilogue) return fail(ErrorCode::unknown_name, "{}: no epilogue {}", name, shape.epilogue);
       const auto p = make_grouped_problem({.experts = shape.experts,
                                            .slots = m * shape.top_k,
                                            .n = shape.n,
@@ -321,7 +323,11 @@ Expected<void> moe_table(const Inputs& inputs, Page& page, std::string_view titl
                                            .a_div = shape.a_div,
                                            .block_m = shape.block_m,
                                            .padded_slots = static_cast<Index>(routing->sorted_token_ids.size()),
-                                           .weighted = shape.weighted});
+                                           .weighted = shape.weighted,
+                                           .activation = format,
+                                           .epilogue = epilogue->epilogue,
+                                           .swiglu = epilogue->swiglu,
+                                           .top_k = shape.top_k});
       if (!p) return fail(p.error().code, "{}", p.error().message);
       const auto pick = id.empty() ? picked(inputs, *p) : best_of<GroupedProblem>(id, inputs, *p);
       if (!pick) return fail(pick.error().code, "{}", pick.error().message);
@@ -385,9 +391,12 @@ seed requests all weights four times at M = 64. Scaled MFMAs a tile of 16 x 16 x
     return done;
   }
   page.text("\n## Dense, on the vector units\n\n`gemv_packed_fma`, which dispatch does not pick.\n\n");
-  if (auto done =
-          other_dense_table(inputs, page, "gemv", "gfx950_isa.gemv_packed_fma", ActivationFormat::mx, {1, 2, 4, 8, 16});
-      !done) {
+  constexpr std::string_view gemv = "gfx950_isa.gemv_packed_fma";
+  if (auto done = other_dense_table(inputs, page, "gemv", gemv, ActivationFormat::mx, {1, 2, 4, 8, 16}); !done) {
+    return done;
+  }
+  page.text("\nWith bf16 activations, which 16 lanes quantize together:\n\n");
+  if (auto done = other_dense_table(inputs, page, "gemv bf16", gemv, ActivationFormat::bf16, {1, 4, 16}); !done) {
     return done;
   }
   page.text(R"(
@@ -400,8 +409,19 @@ along n do the same. Waits for the routing come before any weights are asked for
   if (auto done = moe_table(inputs, page, "seed", "seed-moe", ""); !done) return done;
   page.text("\n");
   if (auto done = moe_table(inputs, page, "m3", "m3", ""); !done) return done;
+  page.text("\nWith their epilogues, each still one launch:\n\n");
+  if (auto done = moe_table(inputs, page, "fused", "m3-fused", ""); !done) return done;
   page.text("\nThe same configurations of the seed's tests on the vector units (`grouped_gemv_packed_fma`):\n\n");
-  return moe_table(inputs, page, "gemv", "seed-moe", "gfx950_isa.grouped_gemv_packed_fma");
+  constexpr std::string_view grouped_gemv = "gfx950_isa.grouped_gemv_packed_fma";
+  if (auto done = moe_table(inputs, page, "gemv", "seed-moe", grouped_gemv); !done) return done;
+  page.text("\nWith bf16 activations, in either kernel:\n\n");
+  if (auto done =
+          moe_table(inputs, page, "bf16", "seed-moe", "gfx950_isa.grouped_gemm_mfma_scale", ActivationFormat::bf16);
+      !done) {
+    return done;
+  }
+  page.text("\n");
+  return moe_table(inputs, page, "gemv bf16", "seed-moe", grouped_gemv, ActivationFormat::bf16);
 }
 
 constexpr int differs = 1;
@@ -440,11 +460,12 @@ int compare(const std::string& made, const std::string& path, bool whole) {
 
 int main_of(int argc, char** argv) {
   const bool check = argc > 1 && std::string_view(argv[1]) == "--check";
-  if (argc > 1 && (!check || argc < 3 || argc > 4)) {
-    std::cerr << "usage: gfx950_counts [--check PAGE [REGEX]]\n";
+  const bool rows = argc > 1 && std::string_view(argv[1]) == "--rows";
+  if (argc > 1 && !(check && (argc == 3 || argc == 4)) && !(rows && argc == 3)) {
+    std::cerr << "usage: gfx950_counts [--rows REGEX | --check PAGE [REGEX]]\n";
     return usage;
   }
-  Page page(argc == 4 ? argv[3] : "");
+  Page page(rows ? argv[2] : argc == 4 ? argv[3] : "");
   const auto inputs = read_inputs();
   const auto done = inputs ? write_page(*inputs, page) : Expected<void>(tl::unexpected(inputs.error()));
   if (!done) {

@@ -99,6 +99,10 @@ TEST(Interpreter, CatchesARegisterWhoseLoadIsOutstanding) {
   EXPECT_THAT(with({"s_waitcnt vmcnt(1)", "v_add_u32_e32 v4, v3, v0"}), HasSubstr("v3 while a load"));
   EXPECT_EQ(with({"s_waitcnt vmcnt(1)", "global_load_dword v5, v1, s[4:5]"}), "");
   EXPECT_EQ(last_counts().load_rounds, 2);
+  // Of two loads to one register the later comes later.
+  EXPECT_EQ(with({"global_load_dword v2, v1, s[4:5]", "s_waitcnt vmcnt(0)", "v_mov_b32_e32 v4, v2"}), "");
+  EXPECT_THAT(with({"global_load_dword v2, v1, s[4:5]", "s_waitcnt vmcnt(1)", "v_mov_b32_e32 v4, v2"}),
+              HasSubstr("v2 while a load"));
   EXPECT_THAT(fault_of({"s_load_dword s4, s[0:1], 0x0", "s_add_i32 s5, s4, 1", "s_endpgm"}),
               HasSubstr("s4 while a load"));
   // Scalar loads come in any order.
@@ -115,6 +119,47 @@ TEST(Interpreter, CatchesValuesThatNothingDefined) {
   EXPECT_THAT(fault_of({"v_readfirstlane_b32 s4, v1", "s_endpgm"}), HasSubstr("not defined"));
   EXPECT_THAT(fault_of({"s_mov_b32 s5, 63", "v_readlane_b32 s4, v1, s5", "s_endpgm"}), HasSubstr("lane 63"));
   EXPECT_THAT(fault_of({"s_cbranch_scc0 1 -> 0x4", "s_endpgm"}), HasSubstr("SCC"));
+}
+
+TEST(Interpreter, BroadcastsALaneToItsSixteen) {
+  Memory memory(64);
+  const std::string dpp = "v_mov_b32_dpp v2, v0 row_newbcast:5 row_mask:0xf bank_mask:0xf bound_ctrl:1";
+  const std::vector<std::string> address{"s_load_dwordx2 s[4:5], s[0:1], 0x0", "v_lshlrev_b32_e32 v1, 2, v0",
+                                         "s_waitcnt lgkmcnt(0)"};
+  const auto with = [&](std::vector<std::string> rest) {
+    rest.insert(rest.begin(), address.begin(), address.end());
+    return rest;
+  };
+  EXPECT_EQ(fault_of(with({dpp, "global_store_dword v1, v2, s[4:5]", "s_endpgm"}), memory), "");
+  for (std::uint32_t lane = 0; lane < 64; ++lane) EXPECT_EQ(memory.data[lane], lane / 16 * 16 + 5);
+  const std::string sum = "v_add_u32_dpp v2, v0, v0 row_newbcast:3 row_mask:0xf bank_mask:0xf bound_ctrl:1";
+  EXPECT_EQ(fault_of(with({sum, "global_store_dword v1, v2, s[4:5]", "s_endpgm"}), memory), "");
+  for (std::uint32_t lane = 0; lane < 64; ++lane) EXPECT_EQ(memory.data[lane], lane / 16 * 16 + 3 + lane);
+  EXPECT_THAT(fault_of({"s_mov_b64 exec, 7", dpp, "s_endpgm"}), HasSubstr("do not execute"));
+  EXPECT_THAT(fault_of({"v_sub_u32_dpp v2, v0, v0 row_newbcast:5 row_mask:0xf bank_mask:0xf", "s_endpgm"}),
+              HasSubstr("DPP of v_sub_u32"));
+}
+
+TEST(Interpreter, TakesTheSignsOfSources) {
+  Memory memory(64);
+  const auto bits_of = [&](const std::string& line) {
+    const std::string fault = fault_of({"s_load_dwordx2 s[4:5], s[0:1], 0x0", "v_lshlrev_b32_e32 v1, 2, v0",
+                                        "v_mov_b32_e32 v2, 2.0", "v_mov_b32_e32 v3, -4.0", "v_mov_b32_e32 v4, 1.0",
+                                        "s_waitcnt lgkmcnt(0)", line, "global_store_dword v1, v4, s[4:5]", "s_endpgm"},
+                                       memory);
+    EXPECT_EQ(fault, "") << line;
+    return std::bit_cast<float>(memory.data[9]);
+  };
+  EXPECT_EQ(bits_of("v_fma_f32 v4, -v2, v3, 1.0"), 9.0F);
+  EXPECT_EQ(bits_of("v_fma_f32 v4, v2, |v3|, -v2"), 6.0F);
+  EXPECT_EQ(bits_of("v_fma_f32 v4, v2, -|v3|, v2"), -6.0F);
+  EXPECT_EQ(bits_of("v_fmac_f32_e32 v4, v2, v3"), -7.0F);
+  EXPECT_EQ(bits_of("v_fmamk_f32 v4, v2, 0x40400000, v3"), 2.0F);   // times 3
+  EXPECT_EQ(bits_of("v_fmaak_f32 v4, v2, v3, 0x40400000"), -5.0F);  // plus 3
+  EXPECT_EQ(bits_of("v_min_f32_e32 v4, v2, v3"), -4.0F);
+  EXPECT_EQ(bits_of("v_min_f32_e32 v4, 0x7fc00000, v3"), -4.0F);  // NaN
+  EXPECT_EQ(bits_of("v_subrev_f32_e32 v4, v2, v3"), -6.0F);
+  EXPECT_EQ(bits_of("v_sub_u32_e64 v4, v4, v2 clamp"), 0.0F);  // of their bits
 }
 
 TEST(Interpreter, CatchesMemoryOutsideOfAllocations) {
@@ -246,7 +291,7 @@ TEST_P(CodeObject, DenseEqualsTheEmulatedSourceWithSpecialCodes) {
 }
 
 void check_grouped(Index experts, Index tokens, Index top_k, Index n, Index k, Index block_m, bool up, bool weighted,
-                   OutputType output, ActivationFormat format) {
+                   OutputType output, ActivationFormat format, Epilogue epilogue = Epilogue::none, Swiglu swiglu = {}) {
   conformance::Random random(static_cast<std::uint64_t>(tokens * 1009 + n * 31 + k));
   const auto ids = conformance::random_topk_ids(tokens, top_k, experts, random);
   const auto routing = build_routing(ids, experts, block_m);
@@ -260,8 +305,11 @@ void check_grouped(Index experts, Index tokens, Index top_k, Index n, Index k, I
                                        .padded_slots = static_cast<Index>(routing->sorted_token_ids.size()),
                                        .weighted = weighted,
                                        .activation = format,
-                                       .output = output});
-  ASSERT_TRUE(p);
+                                       .output = output,
+                                       .epilogue = epilogue,
+                                       .swiglu = swiglu,
+                                       .top_k = top_k});
+  ASSERT_TRUE(p) << p.error().message;
   const HostActivations a = conformance::random_activations(format, Data::gaussian, p->a_rows(), k, random);
   std::vector<MxMatrix<>> b;
   for (Index expert = 0; expert < experts; ++expert)
@@ -284,6 +332,22 @@ TEST_P(CodeObject, GroupedEqualsTheEmulatedSource) {
   check_grouped(4, 4, 2, 40, 3072, 16, true, true, OutputType::f32, GetParam());
   check_grouped(2, 90, 2, 17, 32, 1, true, true, OutputType::f32,
                 GetParam());  // runs of more blocks than a wave has lanes
+}
+
+TEST_P(CodeObject, EpiloguesEqualTheEmulatedSource) {
+  for (const OutputType output : {OutputType::f32, OutputType::bf16}) {
+    check_grouped(8, 3, 2, 38, 96, 16, true, false, output, GetParam(), Epilogue::swiglu);
+    check_grouped(8, 3, 2, 37, 160, 16, false, true, output, GetParam(), Epilogue::topk_sum);
+  }
+  check_grouped(4, 20, 2, 34, 576, 16, true, true, OutputType::bf16, GetParam(), Epilogue::swiglu, swiglu_oai);
+  check_grouped(2, 70, 1, 18, 64, 16, true, false, OutputType::f32, GetParam(), Epilogue::swiglu, {0.5F, 0.25F, -1.0F});
+  check_grouped(4, 40, 3, 24, 96, 4, false, true, OutputType::f32, GetParam(), Epilogue::topk_sum);
+  check_grouped(4, 4, 2, 40, 3072, 16, true, false, OutputType::f32, GetParam(), Epilogue::topk_sum);
+}
+
+// More slots than the last work-group notes at once.
+TEST(CodeObjects, SumsManySlots) {
+  check_grouped(2, 600, 2, 3, 32, 64, false, true, OutputType::f32, ActivationFormat::mx, Epilogue::topk_sum);
 }
 
 /// Zeroed memory whose pages take none until they are written, known to both machines.
@@ -459,8 +523,9 @@ TEST(CodeObjects, DenseConforms) {
                            "LeavesItsWorkspaceUsable", "CombinesExtremeScales"});
 }
 TEST(CodeObjects, GroupedConforms) {
-  run_checks<GroupedProblem>(backend().grouped_kernels, conformance::grouped_checks(),
-                             {"FollowsUnevenRouting", "SkipsBadIds", "PropagatesNan", "RefusesMisuse"});
+  run_checks<GroupedProblem>(
+      backend().grouped_kernels, conformance::grouped_checks(),
+      {"FollowsUnevenRouting", "SkipsBadIds", "PropagatesNan", "RefusesMisuse", "SumsWhatIsHere"});
 }
 
 }  // namespace

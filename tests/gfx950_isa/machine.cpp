@@ -177,6 +177,7 @@ struct Wave {
   std::uint64_t in_flight = 0, in_flight_at_first_wait = 0, most_in_flight = 0;
   std::uint64_t before_streaming = 0;
   bool waited = false, streams = false;
+  bool loads_overlap = false;  ///< a vector load's destination was that of an outstanding one
 
   [[nodiscard]] LaneMask mask(int first) const noexcept {
     return scalars[static_cast<std::size_t>(first)] |
@@ -397,7 +398,11 @@ class Machine {
       const int reg = o.first + static_cast<int>(word);
       check_vector(reg);
       defined_ &= wave_->vector_defined[static_cast<std::size_t>(reg)];
-      return wave_->lanes(reg);
+      if (!o.negated && !o.absolute) return wave_->lanes(reg);
+      Lanes& lanes = scratch_[i][word];
+      std::transform(wave_->lanes(reg), wave_->lanes(reg) + wave_lanes, lanes,
+                     [&o](std::uint32_t lane) { return with_sign(o, lane); });
+      return lanes;
     }
     std::uint32_t value = 0;
     if (o.kind == Operand::Kind::constant) {
@@ -409,8 +414,13 @@ class Machine {
       fault("operand {} is no source", i);
     }
     Lanes& lanes = scratch_[i][word];
-    std::fill(std::begin(lanes), std::end(lanes), value);
+    std::fill(std::begin(lanes), std::end(lanes), with_sign(o, value));
     return lanes;
+  }
+  static std::uint32_t with_sign(const Operand& o, std::uint32_t value) {
+    constexpr std::uint32_t sign = 0x80000000U;
+    if (o.absolute) value &= ~sign;
+    return o.negated ? value ^ sign : value;
   }
   void write_vector(int reg, const std::uint32_t* values, LaneMask lanes, LaneMask defined) {
     check_vector(reg);
@@ -443,18 +453,35 @@ class Machine {
     lanes = to;
   }
 
+  /// DPP row_newbcast: one lane's value of the first source for all of its row of 16.
+  void broadcast_rows(const Instruction& x, const std::uint32_t*& lanes, Lanes& to) {
+    constexpr int row = 16;
+    if (wave_->executing() != all_lanes) fault("a broadcast with lanes that do not execute is not implemented");
+    LaneMask defined = 0;
+    for (int lane = 0; lane < wave_lanes; ++lane) {
+      const int from = lane / row * row + x.broadcast;
+      to[lane] = lanes[from];
+      defined |= (defined_ >> from & 1) << lane;
+    }
+    lanes = to;
+    defined_ = defined;
+  }
+
   template <class F>
   void map1(const Instruction& x, F f) {
     const std::uint32_t* a = source(x, 1);
+    Lanes part;
+    if (x.dpp) broadcast_rows(x, a, part);
     Lanes r;
     for (int lane = 0; lane < wave_lanes; ++lane) r[lane] = f(a[lane]);
     write_vector(vector_destination(x, 1).first, r, wave_->executing(), defined_);
   }
   template <class F>
   void map2(const Instruction& x, F f, std::size_t first = 1) {
-    const std::uint32_t* a = source(x, first);
-    const std::uint32_t* b = source(x, first + 1);
     Lanes parts[2];
+    const std::uint32_t* a = source(x, first);
+    if (x.dpp) broadcast_rows(x, a, parts[0]);
+    const std::uint32_t* b = source(x, first + 1);
     if (x.sdwa) {
       select_part(a, x.select[0], parts[0]);
       select_part(b, x.select[1], parts[1]);
@@ -464,10 +491,10 @@ class Machine {
     write_vector(vector_destination(x, 1).first, r, wave_->executing(), defined_);
   }
   template <class F>
-  void map3(const Instruction& x, F f) {
+  void map3(const Instruction& x, F f, std::size_t third = 3) {
     const std::uint32_t* a = source(x, 1);
     const std::uint32_t* b = source(x, 2);
-    const std::uint32_t* c = source(x, 3);
+    const std::uint32_t* c = source(x, third);
     Lanes r;
     for (int lane = 0; lane < wave_lanes; ++lane) r[lane] = f(a[lane], b[lane], c[lane]);
     write_vector(vector_destination(x, 1).first, r, wave_->executing(), defined_);
@@ -556,6 +583,18 @@ class Machine {
       }
     }
     queue.push_back(entry);
+  }
+  /// Of a vector load to registers of an outstanding one: it comes later, since they retire in order.
+  void allow_later_load(const Operand& to) {
+    for (int reg = to.first; reg < to.first + to.count; ++reg) {
+      const auto at = static_cast<std::size_t>(reg);
+      if (!wave_->vector_outstanding[at]) continue;
+      for (const Outstanding& entry : wave_->lds_and_scalar)
+        if (!entry.scalar && reg >= entry.first && reg < entry.first + entry.count)
+          return;  // a fault when it is written
+      wave_->loads_overlap = true;
+      wave_->vector_outstanding.reset(at);
+    }
   }
   Outstanding vector_load_entry() {
     Outstanding entry;
@@ -714,6 +753,13 @@ void Machine::retire(Wave& wave, const Outstanding& done) {
       wave.scalar_outstanding.reset(reg);
     } else {
       wave.vector_outstanding.reset(reg);
+    }
+  }
+  if (wave.loads_overlap) {  // a later load to one of these registers is outstanding still
+    for (const Outstanding& later : wave.vector_memory) {
+      if (&later == &done) continue;
+      for (std::size_t reg = later.first; reg < std::size_t{later.first} + later.count; ++reg)
+        wave.vector_outstanding.set(reg);
     }
   }
   if (done.load) wave.retired_round = std::max(wave.retired_round, done.round);
@@ -1175,7 +1221,7 @@ bool Machine::execute_vector(const Instruction& x) {
       map2(x, [](U a, U b) { return a + b; });
       break;
     case v_sub_u32:
-      map2(x, [](U a, U b) { return a - b; });
+      map2(x, [&x](U a, U b) { return x.clamp && a < b ? 0 : a - b; });
       break;
     case v_subrev_u32:
       map2(x, [](U a, U b) { return b - a; });
@@ -1403,8 +1449,50 @@ bool Machine::execute_vector(const Instruction& x) {
     case v_mul_f32:
       map2(x, [](U a, U b) { return as_bits(as_float(a) * as_float(b)); });
       break;
+    case v_sub_f32:
+      map2(x, [](U a, U b) { return as_bits(as_float(a) - as_float(b)); });
+      break;
+    case v_subrev_f32:
+      map2(x, [](U a, U b) { return as_bits(as_float(b) - as_float(a)); });
+      break;
+    case v_min_f32:  // of a NaN and a number the number
+      map2(x, [](U a, U b) { return as_bits(std::fmin(as_float(a), as_float(b))); });
+      break;
+    case v_max_f32:
+      map2(x, [](U a, U b) { return as_bits(std::fmax(as_float(a), as_float(b))); });
+      break;
     case v_fma_f32:
+    case v_fmamk_f32:  // with a constant as second or third source
+    case v_fmaak_f32:
       map3(x, [](U a, U b, U c) { return as_bits(std::fma(as_float(a), as_float(b), as_float(c))); });
+      break;
+    case v_fmac_f32:  // to the destination
+      map3(
+          x, [](U a, U b, U c) { return as_bits(std::fma(as_float(a), as_float(b), as_float(c))); }, 0);
+      break;
+    case v_cmp_lt_f32:
+      compare(x, [](U a, U b) { return as_float(a) < as_float(b); });
+      break;
+    case v_cmp_le_f32:
+      compare(x, [](U a, U b) { return as_float(a) <= as_float(b); });
+      break;
+    case v_cmp_gt_f32:
+      compare(x, [](U a, U b) { return as_float(a) > as_float(b); });
+      break;
+    case v_cmp_ge_f32:
+      compare(x, [](U a, U b) { return as_float(a) >= as_float(b); });
+      break;
+    case v_cmp_nlt_f32:  // of NaN true
+      compare(x, [](U a, U b) { return !(as_float(a) < as_float(b)); });
+      break;
+    case v_cmp_nle_f32:
+      compare(x, [](U a, U b) { return !(as_float(a) <= as_float(b)); });
+      break;
+    case v_cmp_ngt_f32:
+      compare(x, [](U a, U b) { return !(as_float(a) > as_float(b)); });
+      break;
+    case v_cmp_nge_f32:
+      compare(x, [](U a, U b) { return !(as_float(a) >= as_float(b)); });
       break;
     case v_pk_add_f32:
       packed<2>(x, [](float a, float b, float) { return a + b; });
@@ -1571,6 +1659,7 @@ void Machine::buffer_access(const Instruction& x, std::uint32_t bytes, bool stor
     }
     for (int i = 0; i < 4; ++i) values[i][lane] = one[i];
   }
+  allow_later_load(data);
   for (int i = 0; i < words; ++i) write_vector(data.first + i, values[i], executing, all_lanes);
   Outstanding entry = vector_load_entry();
   if (x.nt) count_streamed(entry, streamed);
@@ -1621,6 +1710,7 @@ void Machine::global_access(const Instruction& x, std::uint32_t bytes, bool stor
     }
     for (int i = 0; i < 4; ++i) values[i][lane] = one[i];
   }
+  allow_later_load(data);
   for (int i = 0; i < words; ++i) write_vector(data.first + i, values[i], executing, all_lanes);
   Outstanding entry = vector_load_entry();
   if (x.nt) count_streamed(entry, streamed);

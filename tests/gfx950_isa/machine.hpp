@@ -13,6 +13,7 @@
 //
 // - A register that is read or written while a load to it is outstanding, before an s_waitcnt has retired the load.
 //   Vector memory operations retire in order, LDS operations too, scalar loads only all together.
+//   A vector load may have the destination of an earlier one.
 // - A value that nothing has defined, where it matters: in an address, a condition, stored data, an operand of an MFMA.
 //   Arithmetic passes it on, lane by lane, since compiled code computes halves of registers that it never uses.
 // - Memory outside of every allocation, LDS out of bounds, LDS races, LDS that nobody wrote, LDS writes that a barrier

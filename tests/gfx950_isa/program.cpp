@@ -78,9 +78,21 @@ int parse_register_number(std::string_view text, std::string_view operand) {
   return *number;
 }
 
-/// s4, v[2:5], vcc, exec_lo, -1, 0x7f, 1.0, off
+/// s4, v[2:5], vcc, exec_lo, -1, 0x7f, 1.0, off, -v4, |v4|, -|v4|
 Operand parse_operand(std::string_view text) {
   Operand operand;
+  if (text.size() > 1 && text[0] == '-' && (text[1] == 'v' || text[1] == 's' || text[1] == '|')) {
+    operand = parse_operand(text.substr(1));
+    if (operand.kind == Operand::Kind::constant) unknown("operand '{}'", text);
+    operand.negated = true;
+    return operand;
+  }
+  if (text.size() > 2 && text.front() == '|' && text.back() == '|') {
+    operand = parse_operand(text.substr(1, text.size() - 2));
+    if (operand.kind == Operand::Kind::constant) unknown("operand '{}'", text);
+    operand.absolute = true;
+    return operand;
+  }
   const auto scalar = [&](int first, int count) {
     operand.kind = Operand::Kind::scalar;
     operand.first = static_cast<std::uint16_t>(first);
@@ -166,6 +178,8 @@ void parse_modifier(std::string_view text, Instruction& to) {
     to.sc1 = true;
   } else if (text == "offen") {
     to.offen = true;
+  } else if (text == "clamp") {
+    to.clamp = true;
   } else if (text.starts_with("offset:")) {
     const auto value = parse_integer(text.substr(7));
     if (!value) unknown("modifier '{}'", text);
@@ -188,7 +202,12 @@ void parse_modifier(std::string_view text, Instruction& to) {
     to.select[0] = parse_select(text.substr(9));
   } else if (text.starts_with("src1_sel:")) {
     to.select[1] = parse_select(text.substr(9));
-  } else if (text != "dst_sel:DWORD" && text != "dst_unused:UNUSED_PAD") {
+  } else if (text.starts_with("row_newbcast:")) {
+    const auto lane = parse_number<std::int8_t>(text.substr(text.find(':') + 1), 10);
+    if (!lane || *lane < 0 || *lane > 15) unknown("modifier '{}'", text);
+    to.broadcast = *lane;
+  } else if (text != "dst_sel:DWORD" && text != "dst_unused:UNUSED_PAD" && text != "row_mask:0xf" &&
+             text != "bank_mask:0xf" && text != "bound_ctrl:1") {
     unknown("modifier '{}'", text);
   }
 }
@@ -213,15 +232,22 @@ bool is_branch(Operation operation) noexcept {
   return operation >= Operation::s_branch && operation <= Operation::s_cbranch_execnz;
 }
 
+/// Whether -x and |x| of a source are implemented: sources are f32, one register each.
+bool takes_signs(std::string_view name) noexcept {
+  return (name.ends_with("_f32") && !name.starts_with("v_pk_") && !name.starts_with("v_cvt_")) ||
+         name == "v_cndmask_b32";
+}
+
 Instruction parse_instruction(std::string_view text) {
   Instruction x;
   x.text = text;
   std::string_view rest = text;
   std::string_view name = split_off(rest, ' ');
   rest = trim(rest);
-  for (const std::string_view suffix : {"_e32", "_e64", "_sdwa"}) {
+  for (const std::string_view suffix : {"_e32", "_e64", "_sdwa", "_dpp"}) {
     if (!name.ends_with(suffix)) continue;
     x.sdwa = suffix == "_sdwa";
+    x.dpp = suffix == "_dpp";
     name.remove_suffix(suffix.size());
     break;
   }
@@ -243,10 +269,15 @@ Instruction parse_instruction(std::string_view text) {
       word = word.substr(0, space);
     }
     if (x.operand_count == x.operands.size()) unknown("more than {} operands", x.operands.size());
-    x.operands[x.operand_count++] = parse_operand(word);
+    x.operands[x.operand_count] = parse_operand(word);
+    const Operand& operand = x.operands[x.operand_count++];
+    if ((operand.negated || operand.absolute) && !takes_signs(name)) unknown("operand '{}' of {}", word, name);
     if (space == std::string_view::npos) continue;
     while (!(rest = trim(rest)).empty()) parse_modifier(split_off(rest, ' '), x);
   }
+  const bool takes_dpp = name == "v_mov_b32" || name == "v_max_u32" || name == "v_add_u32";
+  if (x.dpp && (!takes_dpp || x.broadcast < 0)) unknown("DPP of {}", name);
+  if (x.clamp && name != "v_sub_u32") unknown("modifier 'clamp' of {}", name);
   if (x.sdwa && x.operand_count != 3 && x.operand_count != 2) unknown("SDWA with {} operands", x.operand_count);
   const bool selects = x.op_sel != 0 || x.op_sel_hi != 7 || x.neg_lo != 0 || x.neg_hi != 0;
   if (selects && !name.starts_with("v_pk_") && !name.starts_with("v_mfma_") && name != "v_cvt_pk_fp8_f32")

@@ -14,7 +14,7 @@
 
 namespace millet::gfx950_isa {
 
-// Mnemonics that are implemented, without the suffixes _e32, _e64 and _sdwa.
+// Mnemonics that are implemented, without the suffixes _e32, _e64, _sdwa and _dpp.
 // The formatter would wrap these lists anew each time.
 // clang-format off
 #define MILLET_GFX950_SCALAR_OPERATIONS(X)                                                                         \
@@ -44,7 +44,10 @@ namespace millet::gfx950_isa {
   X(v_lshl_add_u32) X(v_lshl_add_u64) X(v_add_lshl_u32) X(v_lshl_or_b32) X(v_and_or_b32) X(v_or3_b32)              \
   X(v_bfe_u32) X(v_bfe_i32) X(v_bfi_b32) X(v_alignbyte_b32) X(v_alignbit_b32) X(v_perm_b32) X(v_bitop3_b32)        \
   X(v_bcnt_u32_b32) X(v_mbcnt_lo_u32_b32) X(v_mbcnt_hi_u32_b32) X(v_cndmask_b32) X(v_max3_u32) X(v_ldexp_f32)      \
-  X(v_cvt_pk_fp8_f32) X(v_cvt_pk_f32_fp8) X(v_add_f32) X(v_mul_f32) X(v_fma_f32) X(v_pk_add_f32)                   \
+  X(v_cvt_pk_fp8_f32) X(v_cvt_pk_f32_fp8) X(v_add_f32) X(v_sub_f32) X(v_subrev_f32) X(v_mul_f32) X(v_min_f32)      \
+  X(v_max_f32) X(v_fma_f32) X(v_fmac_f32) X(v_fmamk_f32) X(v_fmaak_f32) X(v_cmp_lt_f32) X(v_cmp_le_f32)            \
+  X(v_cmp_gt_f32) X(v_cmp_ge_f32) X(v_cmp_nlt_f32) X(v_cmp_nle_f32) X(v_cmp_ngt_f32) X(v_cmp_nge_f32)              \
+  X(v_pk_add_f32)                                                                                                  \
   X(v_pk_mul_f32) X(v_pk_fma_f32) X(v_cmp_eq_u32) X(v_cmp_ne_u32) X(v_cmp_lt_u32) X(v_cmp_le_u32)                  \
   X(v_cmp_gt_u32) X(v_cmp_ge_u32) X(v_cmp_eq_i32) X(v_cmp_ne_i32) X(v_cmp_lt_i32) X(v_cmp_le_i32)                  \
   X(v_cmp_gt_i32) X(v_cmp_ge_i32) X(v_cmp_eq_u64) X(v_cmp_ne_u64) X(v_cmp_lt_u64) X(v_cmp_le_u64)                  \
@@ -106,6 +109,8 @@ enum class Select : std::uint8_t { dword, byte_0, byte_1, byte_2, byte_3, word_0
 struct Operand {
   enum class Kind : std::uint8_t { none, vector, scalar, constant, off };
   Kind kind = Kind::none;
+  bool negated = false;     ///< a float: -x or -|x|
+  bool absolute = false;    ///< a float: |x|
   std::uint16_t first = 0;  ///< register
   std::uint8_t count = 1;   ///< registers
   std::int64_t value = 0;   ///< of a constant: integers sign-extended, hexadecimal ones zero-extended
@@ -113,7 +118,9 @@ struct Operand {
 
 struct Instruction {
   Operation operation{};
-  bool nt = false, sc0 = false, sc1 = false, offen = false, sdwa = false;
+  bool nt = false, sc0 = false, sc1 = false, offen = false, sdwa = false, dpp = false;
+  bool clamp = false;                      ///< of v_sub_u32: no less than zero
+  std::int8_t broadcast = -1;              ///< of DPP: the lane of each 16 whose value all of them take
   std::uint8_t op_sel = 0, op_sel_hi = 7;  ///< bit i is source i's
   std::uint8_t neg_lo = 0, neg_hi = 0;
   Select select[2] = {Select::dword, Select::dword};

@@ -58,7 +58,7 @@ MILLET_GPU void gemm_mfma_scale(const GemmArguments& x) {
   }
   wait_for_memory();
   barrier();
-  if (thread == 0) arrived_before.write(0, fetch_increment(x.arrivals + row));
+  if (thread == 0) arrived_before.write(0, fetch_add(x.arrivals + row, 1));
   barrier();
   if (uniform(arrived_before.read(0)) != x.splits - 1) return;
   if (thread == 0) store_device(x.arrivals + row, 0);  // as the next call wants to find it

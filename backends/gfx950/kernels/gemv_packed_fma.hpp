@@ -29,7 +29,7 @@ struct GemvPackedFma {
   // Shares of 6, 8, 12, 16, 24, 32, 48 and 64 steps of 128 k without a remainder: k = 768 .. 8192.
   static constexpr Policy policies[] = {{8, 8, 3}, {8, 8, 2}, {8, 8, 4}, {8, 8, 6}, {8, 8, 8},
                                         {8, 4, 2}, {8, 4, 3}, {8, 4, 4}, {8, 2, 3}};
-  static constexpr Envelope envelope{.m_max = 16};
+  static constexpr Envelope envelope{.m_max = 16, .bf16_activations = true};
 
   static std::string name(const Policy& policy) {
     return fmt::format("{} waves, {} to a strip, {} steps", policy.waves, policy.k_waves, policy.steps);
@@ -44,7 +44,8 @@ struct GemvPackedFma {
   /// have come.
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
     const int tokens = tokens_at_once(p.m);
-    const int held = token_steps(tokens, policy.steps, false);
+    const bool bf16 = p.activation == ActivationFormat::bf16;
+    const int held = vector_token_steps(tokens, policy.steps, bf16);
     const auto chunks = static_cast<double>(tiles_to_cover(p.m, tokens));
     const double rounds = std::ceil(static_cast<double>(policy.steps) / held) * chunks;
     const auto steps = static_cast<double>(steps_of(p.k));
@@ -52,15 +53,14 @@ struct GemvPackedFma {
     const double busy = std::min(1.0, steps / (policy.k_waves * policy.steps));
     const auto strips = static_cast<double>(tiles_to_cover(p.n, mfma_rows));
     const auto units = static_cast<double>(std::max<Index>(device.compute_units, 1));
-    const double instructions =
-        static_cast<double>(groups(p, policy)) * policy.waves * gemv_instructions_a_wave +
-        strips * steps * chunks * (gemv_instructions_a_step + tokens * gemv_instructions_a_token);
+    const double instructions = static_cast<double>(groups(p, policy)) * policy.waves * gemv_instructions_a_wave +
+                                strips * steps * chunks * gemv_step_instructions(tokens, policy.steps, bf16);
     return Machine::launch_seconds + Machine::reduction_seconds +
            strips * activation_bytes(p.activation, p.m, p.k) / Machine::cache_bytes_per_second +
-           streaming_seconds(static_cast<double>(groups(p, policy)), policy.waves,
-                             estimated_registers(tokens, policy.steps, token_registers(tokens, policy.steps, false)),
-                             passes, rounds, busy * policy.steps * static_cast<double>(strip_step_bytes),
-                             p.weight_bytes(), units) +
+           streaming_seconds(
+               static_cast<double>(groups(p, policy)), policy.waves,
+               estimated_registers(tokens, policy.steps, vector_token_registers(tokens, policy.steps, bf16)), passes,
+               rounds, busy * policy.steps * static_cast<double>(strip_step_bytes), p.weight_bytes(), units) +
            issue_seconds(instructions, device);
   }
 
@@ -86,7 +86,8 @@ struct GemvPackedFma {
   static constexpr int compiled_kernel(const Problem& p, const Policy& policy) noexcept {
     int at = first_gemv;
     // As MILLET_GEMV_KERNELS_OF lists them.
-    const int variant = (is_row_major<Layout> ? MILLET_GEMV_KERNELS_A_LAYOUT : 0) + tokens_at_once(p.m) / 2;
+    const int variant = (is_row_major<Layout> ? MILLET_GEMV_KERNELS_A_LAYOUT : 0) +
+                        (p.activation == ActivationFormat::bf16 ? 3 : 0) + tokens_at_once(p.m) / 2;
 #define MILLET_FIND(waves_, steps_)                                          \
   if (policy.waves == waves_ && policy.steps == steps_) return at + variant; \
   at += 2 * MILLET_GEMV_KERNELS_A_LAYOUT;

@@ -14,7 +14,7 @@ inline constexpr int gemv_most_tokens = 16;
 ///
 /// Sums are added in an order that only k and the policy determine: over a lane's runs, over the four lanes of a row,
 /// over the waves of a strip. So a row of C has the same bits in any number of tokens.
-template <int Tokens, int Waves, int Steps, bool RowMajor>
+template <int Tokens, int Waves, int Steps, bool RowMajor, bool Bf16>
 MILLET_GPU void gemv_packed_fma(const GemmArguments& x) {
   constexpr std::uint32_t threads = Waves * wave_lanes;
   // One or two tokens are all there are.
@@ -48,7 +48,7 @@ MILLET_GPU void gemv_packed_fma(const GemmArguments& x) {
         float sums[Tokens];
         for_each_index<Tokens>([&](auto token) { sums[token] = lds.read(lane_sums.place(first + token)); });
         // A row that A does not have is its last one.
-        const TokenVectors<Tokens> a(
+        const TokenVectors<Tokens, Bf16> a(
             x.a, x.b.k, [&](std::uint32_t token) { return first + token < x.a.rows ? first + token : x.a.rows - 1; });
         multiply_tokens(weights, a, not_hoisted(first_step), sums);
         for_each_index<Tokens>([&](auto token) { lds.write(lane_sums.place(first + token), sums[token]); });
@@ -57,7 +57,7 @@ MILLET_GPU void gemv_packed_fma(const GemmArguments& x) {
   }
   barrier();
 
-  const std::uint32_t columns_log2 = lane_sums.columns_log2();
+  const std::uint32_t columns_log2 = lane_sums.rows_log2();
   for (auto i = static_cast<std::uint32_t>(thread_id()); i < x.a.rows << columns_log2; i += threads) {
     const std::uint32_t token = i >> columns_log2;
     const std::uint32_t in_group = i & ((1U << columns_log2) - 1);

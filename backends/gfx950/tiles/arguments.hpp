@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "millet/layout/mapping.hpp"
+#include "millet/problem/epilogue.hpp"
 
 // What the host hands to the kernels: plain structures, passed by value. The manifest describes them field by field.
 
@@ -48,6 +49,9 @@ struct GemmArguments {
   float* partial_sums;         ///< with splits > 1: [row of work-groups][split][quad][4]
 };
 
+/// Slots of which a work-group notes at once whether the routing names them; a token has no more than these.
+inline constexpr std::uint32_t flagged_slots = 1024;
+
 /// Routing counts and ids fit 32 bits (make_grouped_problem sees to it).
 struct GroupedArguments {
   WeightsArguments b;
@@ -63,6 +67,11 @@ struct GroupedArguments {
   const std::int32_t* num_tokens_post_padded;
   const float* slot_weights;  ///< null: 1
   std::uint32_t k_waves_log2;
+  std::uint32_t gated;      ///< 1: C [slots, n / 2] is swiglu of neighbouring rows of B; else 0
+  std::uint32_t top_k;      ///< slots that add up to a row of C; 0: each slot is one
+  Swiglu gate;              ///< if gated
+  std::uint32_t* arrivals;  ///< with top_k: a counter for each column of work-groups, zero before and after
+  float* slot_rows;         ///< with top_k: [slots][16 strips]
 };
 
 /// Threads of a work-group of the kernels that measure ceilings.

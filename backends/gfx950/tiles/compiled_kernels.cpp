@@ -15,10 +15,10 @@ namespace {
 #define MILLET_GROUPED_ENTRY(waves, steps, row_major, bf16, symbol) \
   CompiledKernel{#symbol, CodeObject::grouped_gemm_mfma_scale, waves * 64},
 #define MILLET_GROUPED_ENTRIES(waves, steps) MILLET_GROUPED_KERNELS_OF(MILLET_GROUPED_ENTRY, waves, steps)
-#define MILLET_GEMV_ENTRY(tokens, waves, steps, row_major, symbol) \
+#define MILLET_GEMV_ENTRY(tokens, waves, steps, row_major, bf16, symbol) \
   CompiledKernel{#symbol, CodeObject::gemv_packed_fma, waves * 64},
 #define MILLET_GEMV_ENTRIES(waves, steps) MILLET_GEMV_KERNELS_OF(MILLET_GEMV_ENTRY, waves, steps)
-#define MILLET_GROUPED_GEMV_ENTRY(waves, steps, row_major, symbol) \
+#define MILLET_GROUPED_GEMV_ENTRY(waves, steps, row_major, bf16, symbol) \
   CompiledKernel{#symbol, CodeObject::grouped_gemv_packed_fma, waves * 64},
 #define MILLET_GROUPED_GEMV_ENTRIES(waves, steps) \
   MILLET_GROUPED_GEMV_KERNELS_OF(MILLET_GROUPED_GEMV_ENTRY, waves, steps)

@@ -8,14 +8,14 @@
 
 namespace millet::gfx950 {
 
-/// Adjacent routing blocks of one expert. \see expert_run
+/// Adjacent routing blocks of one expert, which one work-group does. \see expert_run
 struct ExpertRun {
-  std::int32_t expert;   ///< -1: no run
-  std::int32_t entries;  ///< from the first block's first
+  std::int32_t expert;  ///< -1: none
+  std::int32_t blocks;  ///< in use, for which the work-group answers
 };
 
-/// The run that starts at block `first_block`; none where the block is not in use, names no expert, or goes on with the
-/// expert of the block before. Called by whole waves.
+/// The run that starts at block `first_block`. Without an expert where the block is not in use, names none (and is a
+/// run of its own), or goes on with the expert of the block before. Called by whole waves.
 MILLET_GPU ExpertRun expert_run(const GroupedArguments& x, std::int32_t first_block) {
   const std::int32_t used = load(x.num_tokens_post_padded);
   // The expert of the lane's block, counting from `block`; -1 if there is none.
@@ -28,7 +28,8 @@ MILLET_GPU ExpertRun expert_run(const GroupedArguments& x, std::int32_t first_bl
   const std::int32_t in_lane = experts_from(first_block - 1);
   const auto expert = static_cast<std::int32_t>(read_lane(static_cast<std::uint32_t>(in_lane), 1));
   const std::uint64_t same = ballot(in_lane == expert);
-  if (expert < 0 || (same & 1) != 0) return {-1, 0};
+  if (expert < 0) return {-1, first_block * x.block_m < used ? 1 : 0};
+  if ((same & 1) != 0) return {-1, 0};
   int view = wave_lanes - 1;
   std::uint64_t others = ~(same >> 1);  // bit i: block first_block + i ends the run; the last one is always set
   std::int32_t blocks = __builtin_ctzll(others);
@@ -37,7 +38,7 @@ MILLET_GPU ExpertRun expert_run(const GroupedArguments& x, std::int32_t first_bl
     blocks += others == 0 ? wave_lanes : __builtin_ctzll(others);
     view += wave_lanes;
   }
-  return {expert, blocks * x.block_m};
+  return {expert, blocks};
 }
 
 /// The slot that the lane's routing entry names, counting from `entry`; -1 if it names none or lies at or beyond `end`.

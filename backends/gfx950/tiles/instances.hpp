@@ -34,21 +34,25 @@
   X(waves, steps, true, true, grouped_gemm_mfma_scale_row_major_bf16_w##waves##_s##steps)
 #define MILLET_GROUPED_KERNELS_A_LAYOUT 2
 
-/// X(tokens, waves, steps, row_major, symbol). Tokens that go through the weights at once: 1, 2 or 4.
-#define MILLET_GEMV_KERNELS_OF(X, waves, steps)               \
-  MILLET_GEMV_TOKENS(X, waves, steps, false, gemv_packed_fma) \
-  MILLET_GEMV_TOKENS(X, waves, steps, true, gemv_packed_fma_row_major)
-#define MILLET_GEMV_TOKENS(X, waves, steps, row_major, name)   \
-  X(1, waves, steps, row_major, name##_t1_w##waves##_s##steps) \
-  X(2, waves, steps, row_major, name##_t2_w##waves##_s##steps) \
-  X(4, waves, steps, row_major, name##_t4_w##waves##_s##steps)
-#define MILLET_GEMV_KERNELS_A_LAYOUT 3
+/// X(tokens, waves, steps, row_major, bf16, symbol). Tokens that go through the weights at once: 1, 2 or 4.
+#define MILLET_GEMV_KERNELS_OF(X, waves, steps)                               \
+  MILLET_GEMV_TOKENS(X, waves, steps, false, false, gemv_packed_fma)          \
+  MILLET_GEMV_TOKENS(X, waves, steps, false, true, gemv_packed_fma_bf16)      \
+  MILLET_GEMV_TOKENS(X, waves, steps, true, false, gemv_packed_fma_row_major) \
+  MILLET_GEMV_TOKENS(X, waves, steps, true, true, gemv_packed_fma_row_major_bf16)
+#define MILLET_GEMV_TOKENS(X, waves, steps, row_major, bf16, name)   \
+  X(1, waves, steps, row_major, bf16, name##_t1_w##waves##_s##steps) \
+  X(2, waves, steps, row_major, bf16, name##_t2_w##waves##_s##steps) \
+  X(4, waves, steps, row_major, bf16, name##_t4_w##waves##_s##steps)
+#define MILLET_GEMV_KERNELS_A_LAYOUT 6
 
-/// X(waves, steps, row_major, symbol)
-#define MILLET_GROUPED_GEMV_KERNELS_OF(X, waves, steps)               \
-  X(waves, steps, false, grouped_gemv_packed_fma_w##waves##_s##steps) \
-  X(waves, steps, true, grouped_gemv_packed_fma_row_major_w##waves##_s##steps)
-#define MILLET_GROUPED_GEMV_KERNELS_A_LAYOUT 1
+/// X(waves, steps, row_major, bf16, symbol)
+#define MILLET_GROUPED_GEMV_KERNELS_OF(X, waves, steps)                               \
+  X(waves, steps, false, false, grouped_gemv_packed_fma_w##waves##_s##steps)          \
+  X(waves, steps, false, true, grouped_gemv_packed_fma_bf16_w##waves##_s##steps)      \
+  X(waves, steps, true, false, grouped_gemv_packed_fma_row_major_w##waves##_s##steps) \
+  X(waves, steps, true, true, grouped_gemv_packed_fma_row_major_bf16_w##waves##_s##steps)
+#define MILLET_GROUPED_GEMV_KERNELS_A_LAYOUT 2
 
 namespace millet::gfx950 {
 

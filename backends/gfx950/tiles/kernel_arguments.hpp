@@ -6,6 +6,7 @@
 
 #include "millet/backends/gfx950/tiles/arguments.hpp"
 #include "millet/backends/gfx950/tiles/launch.hpp"
+#include "millet/backends/gfx950/tiles/token_steps.hpp"
 #include "millet/backends/gfx950/tiles/weight_strips.hpp"
 #include "millet/dispatch/kernel.hpp"
 #include "millet/numeric/bf16.hpp"
@@ -28,6 +29,8 @@ inline constexpr Index largest_extent = (Index{1} << 26) - 1;
 inline constexpr Index largest_grid_y = 65535;
 /// Bytes of all of A: rows are reached by 32-bit offsets from its start.
 inline constexpr Index largest_activations = Index{1} << 30;
+/// Bytes of all rows of slots that wait for their sum, which are one buffer.
+inline constexpr Index largest_slot_rows = (Index{1} << 31) - 1;
 
 [[nodiscard]] constexpr Verdict supports_extents(Index n, Index k) noexcept {
   if (n > largest_extent) return {"n outside the envelope"};
@@ -79,12 +82,24 @@ template <class View>
   return {c.values, c.row_stride, type == OutputType::bf16 ? 1U : 0U};
 }
 
+/// Whether rows of C are sums over slots.
+[[nodiscard]] constexpr bool sums_slots(const GroupedProblem& p) noexcept { return p.epilogue == Epilogue::topk_sum; }
+
+/// Bytes of the rows of slots that wait for their sum: f32, whole strips.
+[[nodiscard]] constexpr Index slot_row_bytes(const GroupedProblem& p) noexcept {
+  return p.slots * round_up_to_tile(p.n, mfma_rows) * Index{sizeof(float)};
+}
+
 /// What the grid and 32-bit offsets allow of a grouped problem.
 [[nodiscard]] constexpr Verdict supports_routing(const GroupedProblem& p) noexcept {
   if (const Verdict verdict = supports_extents(p.n, p.k); !verdict) return verdict;
   if (p.blocks() > largest_grid_y) return {"more routing blocks than a grid has rows"};
   if (activation_bytes(p.activation, p.a_rows(), p.k) > static_cast<double>(largest_activations))
     return {"activations outside the envelope"};
+  if (!sums_slots(p)) return {};
+  if (p.slots > largest_slot_rows / slot_row_bytes({.slots = 1, .n = p.n}))
+    return {"rows of slots outside the envelope"};
+  if (p.top_k > flagged_slots) return {"top_k outside the envelope"};
   return {};
 }
 
@@ -108,6 +123,9 @@ template <class Operands>
   arguments.num_tokens_post_padded = x.routing.num_tokens_post_padded;
   arguments.slot_weights = p.weighted ? x.routing.slot_weights : nullptr;
   arguments.k_waves_log2 = k_waves_log2;
+  arguments.gated = p.epilogue == Epilogue::swiglu ? 1 : 0;
+  arguments.gate = p.swiglu;
+  arguments.top_k = sums_slots(p) ? static_cast<std::uint32_t>(p.top_k) : 0;
   return arguments;
 }
 
@@ -133,11 +151,21 @@ struct Machine {
   static constexpr int registers = 512;
 };
 
-/// Instructions on the vector units, counted in the compiled code: what a wave does once, and vector instructions for
-/// one step, to decode the weights, and to decode and multiply a token.
+/// Instructions on the vector units, counted in the compiled code: what a wave does once; for one step, to decode the
+/// weights, and to decode and multiply a token; of bf16, to hand a token's codes round, and to quantize a run a lane.
 inline constexpr double gemv_instructions_a_wave = 120;
 inline constexpr double gemv_instructions_a_step = 20;
 inline constexpr double gemv_instructions_a_token = 42;
+inline constexpr double gemv_instructions_to_broadcast = 10;
+inline constexpr double gemv_instructions_to_quantize = 85;
+
+/// Vector instructions of a wave for one step of `tokens` tokens, where it holds `steps` steps at once.
+[[nodiscard]] constexpr double gemv_step_instructions(int tokens, int steps, bool bf16) noexcept {
+  const double mx = gemv_instructions_a_step + tokens * gemv_instructions_a_token;
+  if (!bf16) return mx;
+  const double quantizing = vector_quantizing_rounds(tokens, steps) * gemv_instructions_to_quantize / steps;
+  return mx + tokens * gemv_instructions_to_broadcast + quantizing;
+}
 
 /// Registers of a lane that a wave takes, about: weights, the tokens held at once, sums and addresses.
 [[nodiscard]] constexpr int estimated_registers(int tiles, int steps, int token_registers) noexcept {

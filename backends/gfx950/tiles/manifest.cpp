@@ -39,7 +39,8 @@ std::string type_name() {
   if constexpr (std::is_pointer_v<T>) {
     return "pointer";
   } else {
-    return fmt::format("{}{}", std::is_signed_v<T> ? "i" : "u", 8 * sizeof(T));
+    const char* const kind = std::is_floating_point_v<T> ? "f" : std::is_signed_v<T> ? "i" : "u";
+    return fmt::format("{}{}", kind, 8 * sizeof(T));
   }
 }
 
@@ -56,7 +57,7 @@ void add_operands(Json& fields) {
   MILLET_FIELD(Arguments, b.scales, "their scales, e8m0, in the kernel's scale layout");
   MILLET_FIELD(Arguments, b.expert_value_stride, "bytes from an expert's values to the next one's; 0 if dense");
   MILLET_FIELD(Arguments, b.expert_scale_stride, "bytes from an expert's scales to the next one's; 0 if dense");
-  MILLET_FIELD(Arguments, b.n, "columns of C, below 2^26");
+  MILLET_FIELD(Arguments, b.n, "rows of B, and columns of C unless gated; below 2^26");
   MILLET_FIELD(Arguments, b.k, "a multiple of 32, below 2^26");
   MILLET_FIELD(Arguments, b.strips, "ceil(n / 16)");
   MILLET_FIELD(Arguments, b.steps, "ceil(k / 128)");
@@ -88,7 +89,7 @@ Json grouped_arguments() {
   Json fields = Json::array();
   add_operands<GroupedArguments>(fields);
   MILLET_FIELD(GroupedArguments, experts, "experts of B");
-  MILLET_FIELD(GroupedArguments, slots, "rows of C");
+  MILLET_FIELD(GroupedArguments, slots, "rows of C, without top_k");
   MILLET_FIELD(GroupedArguments, a_div, "slots that share a row of A");
   MILLET_FIELD(GroupedArguments, block_m, "routing entries of a block");
   MILLET_FIELD(GroupedArguments, routing_blocks, "length of expert_ids");
@@ -97,6 +98,17 @@ Json grouped_arguments() {
   MILLET_FIELD(GroupedArguments, num_tokens_post_padded, "i32 [1]: routing entries in use");
   MILLET_FIELD(GroupedArguments, slot_weights, "f32 [slots], or null for 1");
   MILLET_FIELD(GroupedArguments, k_waves_log2, "as the policy says");
+  MILLET_FIELD(GroupedArguments, gated,
+               "1: C [slots, n / 2], from rows of B by turns: g gate, u up: f(min(g, limit)) * (u within +-limit + "
+               "up_offset), f(x) = x / (1 + exp(-alpha x)); else 0");
+  MILLET_FIELD(GroupedArguments, top_k,
+               "0, or slots of a token, at most 1024: C [slots / top_k, n] is their sum; not with gated");
+  MILLET_FIELD(GroupedArguments, gate.alpha, "if gated; 1 for silu");
+  MILLET_FIELD(GroupedArguments, gate.limit, "if gated; infinity for none");
+  MILLET_FIELD(GroupedArguments, gate.up_offset, "if gated");
+  MILLET_FIELD(GroupedArguments, arrivals, "with top_k: u32 [grid x], zero before the first call; else unused");
+  MILLET_FIELD(GroupedArguments, slot_rows,
+               "with top_k: f32 [slots][16 * strips], 16-byte aligned, below 2^31 bytes; else unused");
   return {{"bytes", sizeof(GroupedArguments)}, {"fields", fields}};
 }
 
@@ -137,7 +149,9 @@ void add_kernel(Json& kernels, std::string_view arguments, const std::vector<Row
             policy.splits == 1 ? "0" : "4 * grid_x, rounded up to 16, and the partial sums; zeroed once";
       } else {
         entry["grid_y"] = grid_y;
-        entry["workspace_bytes"] = "0";
+        const bool sums_slots = std::is_same_v<typename K::Problem, GroupedProblem>;
+        entry["workspace_bytes"] =
+            sums_slots ? "0, or with top_k 4 * grid_x, rounded up to 16, and slot_rows; zeroed once" : "0";
       }
       if constexpr (requires { p.m; }) entry["rows"] = {range.first, range.last};
       kernels.push_back(std::move(entry));
@@ -152,9 +166,9 @@ void add_kernels(Json& kernels) {
   for (const bool bf16 : {false, true}) {
     add_kernel<GemmMfmaScale<Layout, ManifestTarget>>(kernels, "gemm", tiles, bf16, "");
     add_kernel<GroupedGemmMfmaScale<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, bf16, "routing_blocks");
+    add_kernel<GemvPackedFma<Layout, ManifestTarget>>(kernels, "gemm", tokens, bf16, "1");
+    add_kernel<GroupedGemvPackedFma<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, bf16, "routing_blocks");
   }
-  add_kernel<GemvPackedFma<Layout, ManifestTarget>>(kernels, "gemm", tokens, false, "1");
-  add_kernel<GroupedGemvPackedFma<Layout, ManifestTarget>>(kernels, "grouped", {{1, 1}}, false, "routing_blocks");
 }
 
 }  // namespace

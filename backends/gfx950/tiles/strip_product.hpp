@@ -229,10 +229,20 @@ MILLET_GPU Vec4u quantized_run(Vec4u first_half, Vec4u second_half, E8M0 scale) 
                quantized(+second_half[2], +second_half[3], exponent)};
 }
 
-/// Rows of A in bf16, quantized by the wave that multiplies them: RCEIL, the framework's default.
-///
-/// A block of 32 k is one run of a lane and the same run of its neighbour 16 lanes on, so they agree on its largest
-/// magnitude. The scale that a lane supplies is of another block than its runs, and comes from the lane that has it.
+/// The scale of the block of 32 k of which this lane and the one 16 lanes on or back have a run each: RCEIL, the
+/// framework's default; 255 where a value is not finite.
+MILLET_GPU E8M0 scale_of_block(Vec4u first_half, Vec4u second_half) {
+  const std::uint32_t mine = largest_magnitude(first_half, second_half);
+  const std::uint32_t others = shuffle(mine, lane_id() ^ mfma_rows);
+  const std::uint32_t amax = mine > others ? mine : others;
+  // Without the early return for NaN and infinity, which lanes would have to branch for.
+  constexpr std::uint32_t largest_finite = 0x7F7FFFFFU;
+  const E8M0 finite = scale_for_amax(amax < largest_finite ? amax : largest_finite, ScaleMode::rceil);
+  return amax > largest_finite ? E8M0{E8M0::nan_bits} : finite;
+}
+
+/// Rows of A in bf16, quantized by the wave that multiplies them. The scale that a lane supplies is of another block
+/// than its runs, and comes from the lane that has it.
 template <int Tiles>
 struct TokenRows<Tiles, true> {
   struct Loaded {
@@ -273,15 +283,7 @@ struct TokenRows<Tiles, true> {
 
   static MILLET_GPU TokenOperand ready(const Loaded& x) {
     E8M0 scale[2];
-    for_each_index<2>([&](auto run) {
-      const std::uint32_t mine = largest_magnitude(x.halves[2 * run], x.halves[2 * run + 1]);
-      const std::uint32_t others = shuffle(mine, lane_id() ^ mfma_rows);
-      const std::uint32_t amax = mine > others ? mine : others;
-      // Without the early return for NaN and infinity, which lanes would have to branch for.
-      constexpr std::uint32_t largest_finite = 0x7F7FFFFFU;
-      const E8M0 finite = scale_for_amax(amax < largest_finite ? amax : largest_finite, ScaleMode::rceil);
-      scale[run] = amax > largest_finite ? E8M0{E8M0::nan_bits} : finite;
-    });
+    for_each_index<2>([&](auto run) { scale[run] = scale_of_block(x.halves[2 * run], x.halves[2 * run + 1]); });
     // A NaN or an infinity makes the scale 255, and the product NaN whatever the codes are.
     const Vec8u codes =
         operand(quantized_run(x.halves[0], x.halves[1], scale[0]), quantized_run(x.halves[2], x.halves[3], scale[1]));

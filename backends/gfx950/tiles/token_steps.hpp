@@ -17,4 +17,18 @@ namespace millet::gfx950 {
   return token_steps(tiles, steps, bf16) * tiles * (bf16 ? 16 : 9);
 }
 
+// On the vector units.
+
+/// Rounds in which 16 lanes, one run each, quantize the two runs a step of that many bf16 tokens.
+[[nodiscard]] constexpr int vector_quantizing_rounds(int tokens, int steps) noexcept {
+  return (2 * tokens * steps + 15) / 16;
+}
+/// As token_steps; 16 lanes share a token's bf16, so that there is room for all of it.
+[[nodiscard]] constexpr int vector_token_steps(int tokens, int steps, bool bf16) noexcept {
+  return bf16 ? steps : token_steps(tokens, steps, false);
+}
+[[nodiscard]] constexpr int vector_token_registers(int tokens, int steps, bool bf16) noexcept {
+  return bf16 ? 8 * vector_quantizing_rounds(tokens, steps) : token_registers(tokens, steps, false);
+}
+
 }  // namespace millet::gfx950

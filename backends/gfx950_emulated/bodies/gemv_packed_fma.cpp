@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millet/backends/gfx950/kernels/gemv_packed_fma_body.hpp"
+
+#include <array>
+
+#include "bodies.hpp"
+#include "millet/backends/gfx950/tiles/instances.hpp"
+
+#define MILLET_BODY(tokens, waves, steps, row_major, bf16, symbol) \
+  body_of<gfx950::GemmArguments, gfx950::gemv_packed_fma<tokens, waves, steps, row_major, bf16>>(),
+#define MILLET_BODIES(waves, steps) MILLET_GEMV_KERNELS_OF(MILLET_BODY, waves, steps)
+
+namespace millet::gfx950_emulated {
+
+std::span<const Body> gemv_packed_fma_bodies() noexcept {
+  static constexpr std::array bodies{MILLET_GEMV_SHAPES(MILLET_BODIES)};
+  return bodies;
+}
+
+}  // namespace millet::gfx950_emulated
