@@ -289,7 +289,7 @@ TEST_F(Driver, EpiloguesAreRunAndRecorded) {
       shell(fmt::format("'{}' run --shapes fused.csv --budget 60s --out out --backend portable", MILLET_PROGRAM));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   ASSERT_EQ(records().size(), 2U);
-  const double shared = records()[0].work.touched_experts * 16.0 * 64 * 33 / 32;
+  const double shared = static_cast<double>(records()[0].work.touched_experts) * 16.0 * 64 * 33 / 32;
   for (const Record& record : records()) {
     EXPECT_TRUE(record.timed() && record.verify.correct) << record.note;
     EXPECT_PRED_FORMAT2(IsSubstring, "no baseline eigen_f32", record.note);
