@@ -63,23 +63,33 @@ MILLET_GPU void store_b128(const Buffer& to, std::uint32_t offset, Vec4u value) 
   __builtin_amdgcn_raw_buffer_store_b128(value, to.resource, static_cast<int>(offset), 0, cache_bits<C>);
 }
 
+/// Memory of the device, said so: of a pointer that was itself loaded the compiler cannot know it, and a flat access
+/// also counts as one of LDS.
+template <class T>
+using Global = __attribute__((address_space(1))) T;
+/// An integer, or four, as long as a T, since objects have no copies in other address spaces.
+template <class T>
+using Bits = std::conditional_t<
+    sizeof(T) == 2, std::uint16_t,
+    std::conditional_t<sizeof(T) == 4, std::uint32_t, std::conditional_t<sizeof(T) == 8, std::uint64_t, Vec4u>>>;
+
 /// Memory by its 64-bit address.
 template <class T>
 MILLET_GPU T load(const T* from) {
-  return *from;
+  return __builtin_bit_cast(T, *(const Global<Bits<T>>*)from);
 }
 template <class T>
 MILLET_GPU void store(T* to, T value) {
-  *to = value;
+  *(Global<Bits<T>>*)to = __builtin_bit_cast(Bits<T>, value);
 }
 
 /// Adds and returns what was there before: one operation for the whole device.
 MILLET_GPU std::uint32_t fetch_add(std::uint32_t* at, std::uint32_t x) {
-  return __hip_atomic_fetch_add(at, x, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+  return __hip_atomic_fetch_add((Global<std::uint32_t>*)at, x, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 }
 /// A plain dword past the L2 of one die, as Cache::device.
 MILLET_GPU void store_device(std::uint32_t* to, std::uint32_t value) {
-  __hip_atomic_store(to, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+  __hip_atomic_store((Global<std::uint32_t>*)to, value, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 }
 
 /// Waits until this wave's loads have come and its stores have reached the point where the device sees them.
@@ -131,11 +141,15 @@ MILLET_GPU void loaded_by_here(T... arguments) {
 /// registers from the start.
 template <class Arguments>
 MILLET_GPU Arguments reloaded(const Arguments&) {
-  auto from = __builtin_amdgcn_kernarg_segment_ptr();
+  // In the constant address space, so that these stay scalar loads.
+  using Words = const __attribute__((address_space(4))) std::uint32_t*;
+  auto from = (Words)__builtin_amdgcn_kernarg_segment_ptr();
   asm volatile("" : "+s"(from));
-  Arguments to;
-  __builtin_memcpy(&to, (const void*)from, sizeof(to));
-  return to;
+  struct {
+    std::uint32_t word[sizeof(Arguments) / 4];
+  } copy;
+  for (std::size_t i = 0; i < sizeof(Arguments) / 4; ++i) copy.word[i] = from[i];
+  return __builtin_bit_cast(Arguments, copy);
 }
 
 /// Four bytes of the eight in high:low, starting at byte `shift` % 4.

@@ -95,8 +95,8 @@ MILLET_GPU void grouped_gemm_mfma_scale(const GroupedArguments& x) {
     }
     if (at + grouped_tokens < entries) barrier();  // everybody has read these sums
   }
+  if (x.top_k == 0) return;
   const GroupedArguments late = reloaded(x);
-  if (late.top_k == 0) return;
   sum_slots<threads>(late, arrivals_of(run), first_strip * mfma_rows, Waves * mfma_rows >> late.k_waves_log2,
                      arrived_before, slot_flags);
 }
