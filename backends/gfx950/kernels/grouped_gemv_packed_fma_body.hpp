@@ -88,14 +88,14 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
         }
         for_each_index<Tokens>([&](auto i) { lds.write(lane_sums.place(i), sums[i]); });
         barrier();
-        const std::uint32_t b_row = first_strip * mfma_rows + (in_group << x.gated);
-        if (token < Tokens && b_row < x.b.n) {
-          float sum = lane_sums.sum(token, in_group << x.gated);
-          const GroupedArguments late = reloaded(x);
-          if (x.gated != 0) sum = swiglu(late.gate, sum, lane_sums.sum(token, 2 * in_group + 1));
+        const GroupedArguments late = reloaded(x);
+        const std::uint32_t b_row = first_strip * mfma_rows + (in_group << late.gated);
+        if (token < Tokens && b_row < late.b.n) {
+          float sum = lane_sums.sum(token, in_group << late.gated);
+          if (late.gated != 0) sum = swiglu(late.gate, sum, lane_sums.sum(token, 2 * in_group + 1));
           sum *= slot_weight;
-          if (x.top_k == 0) {
-            store_element(x.c, to, b_row >> x.gated, sum);
+          if (late.top_k == 0) {
+            store_element(late.c, to, b_row >> late.gated, sum);
           } else {
             store_device(reinterpret_cast<std::uint32_t*>(late.slot_rows) + slot_row_element(late, to, b_row),
                          __builtin_bit_cast(std::uint32_t, sum));
@@ -119,8 +119,8 @@ MILLET_GPU void grouped_gemv_packed_fma(const GroupedArguments& x) {
       multiply_run(std::false_type{});
     }
   }
-  if (x.top_k == 0) return;
   const GroupedArguments late = reloaded(x);
+  if (late.top_k == 0) return;
   sum_slots<Waves * wave_lanes>(late, arrivals_of(run), first_strip * mfma_rows, Waves * mfma_rows >> late.k_waves_log2,
                                 arrived_before, slot_flags);
 }
