@@ -12,7 +12,7 @@ namespace {
 constexpr double f32_roundoff = 0x1p-24;
 constexpr double steepest_slope = 1.1;  // of f, at alpha g = 2.4
 
-Product empty_product(Index rows, Index n, Index k) {
+Product product_of_epilogue(Index rows, Index n, Index k) {
   const auto size = static_cast<std::size_t>(rows * n);
   Product product;
   product.rows = rows;
@@ -54,7 +54,7 @@ void store_swiglu(const Swiglu& s, const Sum& gate, const Sum& up, double weight
 }  // namespace
 
 Product swiglu_of(const Product& sums, const Swiglu& swiglu, std::span<const float> slot_weights) {
-  Product c = empty_product(sums.rows, sums.n / 2, sums.k);
+  Product c = product_of_epilogue(sums.rows, sums.n / 2, sums.k);
   c.written = sums.written;
   for (Index slot = 0; slot < c.rows; ++slot) {
     const double weight = slot_weights.empty() ? 1.0 : static_cast<double>(slot_weights[slot]);
@@ -69,7 +69,7 @@ Product swiglu_of(const Product& sums, const Swiglu& swiglu, std::span<const flo
 }
 
 Product topk_sum_of(const Product& sums, Index top_k) {
-  Product c = empty_product(sums.rows / top_k, sums.n, sums.k);
+  Product c = product_of_epilogue(sums.rows / top_k, sums.n, sums.k);
   for (Index slot = 0; slot < c.rows * top_k; ++slot) {
     if (!sums.written[static_cast<std::size_t>(slot)]) continue;
     for (Index j = 0; j < c.n; ++j) {

@@ -47,7 +47,7 @@ TEST(CaseId, DependsOnEverythingThatChangesTheWork) {
       [](RecordCase& c) { c.protocol = "hot+eager"; },
       [](RecordCase& c) { --c.seed; },
       [](RecordCase& c) { c.epilogue = "topk_sum"; },
-      [](RecordCase& c) { c.epilogue.reset(); },
+      [](RecordCase& c) { c.epilogue = "swiglu"; },
       [](RecordCase& c) { c.weights = "other"; },
       [](RecordCase& c) { c.weights.reset(); },
       [](RecordCase& c) { c.weights = ""; },

@@ -41,7 +41,7 @@ Record full_record() {
                2,
                "cold+graph",
                18446744073709551615U,
-               "swiglu_oai",
+               std::nullopt,
                "weights of a file"};
   r.result = {3, 7200.5, 7100.25, 7300.75, 7000, 12.5, {7000, 7200.5, 7800}};
   r.work = {14614528, 28311552, 15};
