@@ -34,11 +34,20 @@ MILLET_GPU void flag_named_slots(const GroupedArguments& x, std::int32_t entries
                                  const LdsArray<std::uint32_t>& flags) {
   for (int i = thread_id(); i < static_cast<int>(flagged_slots); i += Threads) flags.write(i, 0);
   barrier();
-  for (std::int32_t entry = thread_id(); entry < entries; entry += Threads) {
-    const std::int32_t slot = load(x.sorted_token_ids + entry);
-    const std::int32_t expert = load(x.expert_ids + entry / x.block_m);
-    const bool here = slot >= first_slot && slot < x.slots && expert >= 0 && expert < x.experts;
-    if (here && slot - first_slot < static_cast<std::int32_t>(flagged_slots)) flags.write(slot - first_slot, 1);
+  constexpr int at_once = 4;
+  for (std::int32_t entry = thread_id(); entry < entries; entry += at_once * Threads) {
+    std::int32_t slot[at_once];
+    std::int32_t expert[at_once];
+    for (int j = 0; j < at_once; ++j) {
+      const std::int32_t next = entry + j * Threads;
+      const std::int32_t at = next < entries ? next : entry;  // the same flag again
+      slot[j] = load(x.sorted_token_ids + at);
+      expert[j] = load(x.expert_ids + at / x.block_m);
+    }
+    for (int j = 0; j < at_once; ++j) {
+      const bool here = slot[j] >= first_slot && slot[j] < x.slots && expert[j] >= 0 && expert[j] < x.experts;
+      if (here && slot[j] - first_slot < static_cast<std::int32_t>(flagged_slots)) flags.write(slot[j] - first_slot, 1);
+    }
   }
   barrier();
 }
@@ -79,10 +88,17 @@ MILLET_GPU void sum_slots(const GroupedArguments& x, std::uint32_t arrivals, std
       const std::uint32_t token = i / quads;
       const std::uint32_t column = first_column + i % quads * 4;
       Vec4f sum = {};
-      for (std::uint32_t slot = token * x.top_k; slot < (token + 1) * x.top_k; ++slot) {
-        const bool named = flags.read(static_cast<int>(slot)) != 0;
-        const std::uint32_t offset = slot_row_offset(x, first_slot + slot, column);
-        sum += __builtin_bit_cast(Vec4f, load_b128<Cache::device>(rows, named ? offset : out_of_buffer));
+      // Four slots' rows are asked for before the first is added.
+      constexpr std::uint32_t at_once = 4;
+      const std::uint32_t end = (token + 1) * x.top_k;
+      for (std::uint32_t slot = token * x.top_k; slot < end; slot += at_once) {
+        Vec4u row[at_once];
+        for (std::uint32_t j = 0; j < at_once; ++j) {
+          const bool named = slot + j < end && flags.read(static_cast<int>(slot + j)) != 0;
+          const std::uint32_t offset = slot_row_offset(x, first_slot + slot + j, column);
+          row[j] = load_b128<Cache::device>(rows, named ? offset : out_of_buffer);
+        }
+        for (std::uint32_t j = 0; j < at_once; ++j) sum += __builtin_bit_cast(Vec4f, row[j]);
       }
       if (column < x.b.n) store_quad(x.c, x.b.n, first + token, column, sum);
     }
