@@ -4,12 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <vector>
 
-#include "conformance.hpp"
-#include "millet/dispatch/backend.hpp"
+#include "backends/seeded_faults.hpp"
 #include "millet/numeric/bf16.hpp"
 
 /// A test of the tests: a plain scalar grouped kernel whose epilogues are right, or wrong on purpose.
@@ -155,29 +152,16 @@ struct FaultyGrouped {
   }
 };
 
-Backend faulty_backend() {
-  Backend b{};
-  b.name = "faulty";
-  b.description = "epilogues that are wrong on purpose";
-  b.available = []() -> Expected<void> { return {}; };
-  b.device_info = []() -> Expected<DeviceInfo> { return DeviceInfo{}; };
-  b.allocate = [](Index bytes) -> Expected<DeviceBuffer> {
-    return DeviceBuffer(std::calloc(1, static_cast<std::size_t>(bytes)), bytes, [](void* p) noexcept { std::free(p); });
-  };
-  b.copy_to_device = [](void* to, const void* from, Index bytes, Stream) -> Expected<void> {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
-    return {};
-  };
-  b.copy_to_host = b.copy_to_device;
-  b.synchronize = [](Stream) -> Expected<void> { return {}; };
+Backend backend_of_faults() {
   static constexpr std::array kernels{describe<FaultyGrouped>()};
+  Backend b = faulty_backend();
   b.grouped_kernels = kernels;
   return b;
 }
 
 Failures check_with(Fault fault, const Check<GroupedProblem>& check) {
   active_fault = fault;
-  const Backend backend = faulty_backend();
+  const Backend backend = backend_of_faults();
   Failures failures = check.run(backend, backend.grouped_kernels.front());
   active_fault = Fault::none;
   return failures;
@@ -190,23 +174,9 @@ TEST(EpilogueFaults, ARightKernelPassesEveryCheck) {
   }
 }
 
-struct Seeded {
-  Fault fault;
-  std::string_view name;
-  std::string_view caught_by;  ///< the check that is there for it
-};
+class SeededEpilogueFault : public testing::TestWithParam<Seeded<Fault>> {};
 
-std::ostream& operator<<(std::ostream& out, const Seeded& seeded) { return out << seeded.name; }
-
-class SeededEpilogueFault : public testing::TestWithParam<Seeded> {};
-
-TEST_P(SeededEpilogueFault, IsCaught) {
-  const auto checks = grouped_checks();
-  const auto check =
-      std::find_if(checks.begin(), checks.end(), [](const auto& c) { return c.name == GetParam().caught_by; });
-  ASSERT_NE(check, checks.end()) << GetParam().caught_by;
-  EXPECT_FALSE(check_with(GetParam().fault, *check).empty()) << check->name << " does not notice " << GetParam().name;
-}
+TEST_P(SeededEpilogueFault, IsCaught) { expect_caught(grouped_checks(), GetParam(), check_with); }
 
 INSTANTIATE_TEST_SUITE_P(
     Every, SeededEpilogueFault,

@@ -4,12 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <vector>
 
-#include "conformance.hpp"
-#include "millet/dispatch/backend.hpp"
+#include "backends/seeded_faults.hpp"
 #include "millet/numeric/bf16.hpp"
 
 /// A test of the tests: a plain scalar kernel, right or wrong on purpose, must pass the conformance checks or fail
@@ -160,24 +157,9 @@ struct FaultyGemm {
   }
 };
 
-/// Host memory, with room behind each buffer for a kernel that writes too far.
-Backend faulty_backend() {
-  Backend b{};
-  b.name = "faulty";
-  b.description = "kernels that are wrong on purpose";
-  b.available = []() -> Expected<void> { return {}; };
-  b.device_info = []() -> Expected<DeviceInfo> { return DeviceInfo{}; };
-  b.allocate = [](Index bytes) -> Expected<DeviceBuffer> {
-    return DeviceBuffer(std::calloc(1, static_cast<std::size_t>(bytes) + 64), bytes,
-                        [](void* p) noexcept { std::free(p); });
-  };
-  b.copy_to_device = [](void* to, const void* from, Index bytes, Stream) -> Expected<void> {
-    std::memcpy(to, from, static_cast<std::size_t>(bytes));
-    return {};
-  };
-  b.copy_to_host = b.copy_to_device;
-  b.synchronize = [](Stream) -> Expected<void> { return {}; };
+Backend backend_of_faults() {
   static constexpr std::array kernels{describe<FaultyGemm>()};
+  Backend b = faulty_backend();
   b.gemm_kernels = kernels;
   return b;
 }
@@ -185,7 +167,7 @@ Backend faulty_backend() {
 /// What the check says about the kernel with the fault active.
 Failures check_with(Fault fault, const Check<GemmProblem>& check) {
   active_fault = fault;
-  const Backend backend = faulty_backend();
+  const Backend backend = backend_of_faults();
   Failures failures = check.run(backend, backend.gemm_kernels.front());
   active_fault = Fault::none;
   return failures;
@@ -198,23 +180,9 @@ TEST(FaultClasses, ARightKernelPassesEveryCheck) {
   }
 }
 
-struct Seeded {
-  Fault fault;
-  std::string_view name;
-  std::string_view caught_by;  ///< the check that is there for it
-};
+class SeededFault : public testing::TestWithParam<Seeded<Fault>> {};
 
-std::ostream& operator<<(std::ostream& out, const Seeded& seeded) { return out << seeded.name; }
-
-class SeededFault : public testing::TestWithParam<Seeded> {};
-
-TEST_P(SeededFault, IsCaught) {
-  const auto checks = gemm_checks();
-  const auto check =
-      std::find_if(checks.begin(), checks.end(), [](const auto& c) { return c.name == GetParam().caught_by; });
-  ASSERT_NE(check, checks.end()) << GetParam().caught_by;
-  EXPECT_FALSE(check_with(GetParam().fault, *check).empty()) << check->name << " does not notice " << GetParam().name;
-}
+TEST_P(SeededFault, IsCaught) { expect_caught(gemm_checks(), GetParam(), check_with); }
 
 INSTANTIATE_TEST_SUITE_P(
     Every, SeededFault,
@@ -247,7 +215,7 @@ INSTANTIATE_TEST_SUITE_P(
 /// A promoted narrow accumulator is right if it is declared, and caught if the kernel says f32.
 TEST(FaultClasses, ANarrowAccumulatorPassesOnlyIfDeclared) {
   active_fault = Fault::accumulator_13_bits;
-  const Backend backend = faulty_backend();
+  const Backend backend = backend_of_faults();
   GemmKernel declared = backend.gemm_kernels.front();
   declared.accumulator = {0x1p-12, 32};
   for (const Check<GemmProblem>& check : gemm_checks()) {
