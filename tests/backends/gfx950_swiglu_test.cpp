@@ -20,7 +20,7 @@ long double exact(const Swiglu& s, float gate, float up) {
 }
 
 double places(float got, long double wanted) {
-  const double place = std::fmax(std::ldexp(1.0, std::ilogb(static_cast<double>(wanted)) - 23), 0x1p-149);
+  const double place = std::fmax(std::exp2(std::logb(static_cast<double>(wanted)) - 23), 0x1p-149);
   return std::fabs(static_cast<double>(static_cast<long double>(got) - wanted)) / place;
 }
 
