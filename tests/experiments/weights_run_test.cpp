@@ -37,7 +37,7 @@ std::size_t lines_of(const std::string& text) { return count(text, "\n"); }
 
 class WeightsRun : public testing::Test {
  protected:
-  /// `millet <arguments>` with a short budget; `arguments` must need no quotes but their own.
+  /// `millet <arguments>` with a budget that a busy machine keeps; `arguments` must need no quotes but their own.
   [[nodiscard]] Outcome millet(const std::string& arguments) const {
     const std::filesystem::path out = folder_.path() / "stdout";
     const std::filesystem::path err = folder_.path() / "stderr";
@@ -46,7 +46,7 @@ class WeightsRun : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, content_of(out), content_of(err)};
   }
   [[nodiscard]] Outcome run(const std::string& arguments) const {
-    return millet(fmt::format("run --out '{}' --backend portable --budget 5s {}", results().string(), arguments));
+    return millet(fmt::format("run --out '{}' --backend portable --budget 60s {}", results().string(), arguments));
   }
   [[nodiscard]] std::filesystem::path results() const { return folder_.path() / "results"; }
   [[nodiscard]] std::vector<Record> records() const {
@@ -125,7 +125,7 @@ TEST_F(WeightsRun, ReproLineRunsThatCaseAlone) {
   ASSERT_TRUE(first.repro.starts_with("millet run ")) << first.repro;
   const std::filesystem::path again = folder_.path() / "again";
   const Outcome outcome = millet(
-      fmt::format("{} --budget 5s --out '{}'", first.repro.substr(std::string("millet ").size()), again.string()));
+      fmt::format("{} --budget 60s --out '{}'", first.repro.substr(std::string("millet ").size()), again.string()));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const auto contents = read_jsonl(again / "records.jsonl");
   ASSERT_TRUE(contents);
