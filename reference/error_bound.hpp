@@ -44,7 +44,8 @@ struct Comparison {
   std::string verdict;  ///< "ok", or what is wrong and where, in one line
 };
 
-/// Compares C [rows, n] (bf16 already widened) with the oracle, element by element; nothing is skipped.
+/// Compares C [rows, n] (bf16 already widened) with the oracle, element by element; nothing is skipped but what has an
+/// infinite bound (see swiglu_of).
 ///
 /// \param untouched  the value that unwritten rows were filled with beforehand, by its bits
 [[nodiscard]] Comparison compare(std::span<const float> c, const Product& expected, const ErrorBound& bound,

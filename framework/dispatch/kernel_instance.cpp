@@ -141,14 +141,17 @@ Expected<void> upload_operands(const Backend& backend, const LayoutDescriptor& l
   return upload_weights(backend, layout, {host.b, 1}, p.n, p.k, copies, state);
 }
 
+Expected<void> validate_in_checked_mode(const GroupedProblem& problem, const Routing& routing) {
+  const char* check = std::getenv("MILLET_CHECK");
+  if (check == nullptr || std::string_view(check) != "1") return {};
+  return validate_routing(problem, routing);
+}
+
 template <class State>
 Expected<void> upload_operands(const Backend& backend, const LayoutDescriptor& layout, const HostGrouped& host,
                                Index copies, State& state) {
   const GroupedProblem& p = host.problem;
-  const char* check = std::getenv("MILLET_CHECK");
-  if (check != nullptr && std::string_view(check) == "1") {
-    if (auto valid = validate_routing(p, *host.routing); !valid) return valid;
-  }
+  if (auto valid = validate_in_checked_mode(p, *host.routing); !valid) return valid;
   if (static_cast<Index>(host.routing->sorted_token_ids.size()) < p.padded_slots ||
       static_cast<Index>(host.routing->expert_ids.size()) < p.blocks() ||
       static_cast<Index>(host.b->size()) != p.experts ||
@@ -223,6 +226,7 @@ Launch KernelInstance<P>::launch(Index copy) const {
 template <class P>
 Expected<void> KernelInstance<P>::reroute(const Routing& routing) const requires std::same_as<P, GroupedProblem> {
   const State& s = *state_;
+  if (auto valid = validate_in_checked_mode(s.problem, routing); !valid) return valid;
   const auto ids = static_cast<Index>(routing.sorted_token_ids.size());
   const auto experts = static_cast<Index>(routing.expert_ids.size());
   if (ids != s.problem.padded_slots || experts != s.problem.blocks()) {

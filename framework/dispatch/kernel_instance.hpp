@@ -37,7 +37,8 @@ class KernelInstance {
   [[nodiscard]] Launch launch(Index copy) const;
 
   /// Routes the next calls of a grouped product otherwise, as every step of a decoder does; the workspace stays as the
-  /// calls before left it. Errors: invalid_argument when the lengths differ from those that the instance was made with.
+  /// calls before left it. Errors: invalid_argument when the lengths differ from the problem's; in checked mode
+  /// those of validate_routing.
   [[nodiscard]] Expected<void> reroute(const Routing& routing) const requires std::same_as<P, GroupedProblem>;
 
   /// Fills C with a byte, so that rows which nobody writes can be told (0xFF is NaN in bf16 and f32).

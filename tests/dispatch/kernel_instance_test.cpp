@@ -327,6 +327,30 @@ TEST_F(GroupedInstance, UploadsWeightsOfSlotsOnlyWhereTheProblemHasThem) {
   EXPECT_EQ(WritingGrouped::calls.back().routing.slot_weights, nullptr);
 }
 
+TEST_F(GroupedInstance, RoutesTheNextCallOtherwise) {
+  const auto instance = value_of(create());
+  const Routing other = value_of(build_routing(std::array<std::int32_t, 8>{1, 1, 0, 0, 2, 2, 0, 0}, 3, 2));
+  ASSERT_TRUE(instance.reroute(other));
+  ASSERT_TRUE(instance.run(Stream{}));
+  const auto& x = WritingGrouped::calls.back();
+  EXPECT_EQ(elements<std::int32_t>(x.routing.sorted_token_ids, 8), other.sorted_token_ids);
+  EXPECT_EQ(elements<std::int32_t>(x.routing.expert_ids, 4), other.expert_ids);
+
+  Routing shorter = other;
+  shorter.sorted_token_ids.resize(6);
+  EXPECT_TRUE(fails_with(instance.reroute(shorter), ErrorCode::invalid_argument,
+                         {"6 slot ids and 4 expert ids given to reroute, the problem has 8 and 4"}));
+  shorter = other;
+  shorter.expert_ids.pop_back();
+  EXPECT_TRUE(fails_with(instance.reroute(shorter), ErrorCode::invalid_argument, {"3 expert ids"}));
+
+  Routing stray = other;
+  stray.expert_ids[1] = 3;
+  EXPECT_TRUE(instance.reroute(stray));  // kernels skip it
+  setenv("MILLET_CHECK", "1", 1);
+  EXPECT_TRUE(fails_with(instance.reroute(stray), ErrorCode::invalid_routing, {"expert_ids[1]=3"}));
+}
+
 TEST_F(GroupedInstance, RefusesOperandsThatDoNotFitTheProblem) {
   constexpr ErrorCode code = ErrorCode::invalid_argument;
   const auto good = routing;
