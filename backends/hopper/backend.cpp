@@ -9,6 +9,7 @@
 #include "millet/backends/hopper/kernels/gemm_mma_block_scale.hpp"
 #include "millet/backends/hopper/kernels/gemm_wgmma_block_scale.hpp"
 #include "millet/backends/hopper/kernels/grouped_gemm_mma_block_scale.hpp"
+#include "millet/backends/hopper/kernels/grouped_gemm_wgmma_block_scale.hpp"
 
 namespace millet::hopper {
 
@@ -236,7 +237,8 @@ Expected<Ceilings> measure_ceilings(double seconds) {
 // Best first: prepared weights before row-major ones.
 constexpr std::array gemm_kernels{describe<GemmWgmmaBlockScale>(), describe<GemmMmaBlockScale<StripWeights>>(),
                                   describe<GemmMmaBlockScale<RowMajorWeights>>()};
-constexpr std::array grouped_kernels{describe<GroupedGemmMmaBlockScale<StripWeights>>(),
+constexpr std::array grouped_kernels{describe<GroupedGemmWgmmaBlockScale>(),
+                                     describe<GroupedGemmMmaBlockScale<StripWeights>>(),
                                      describe<GroupedGemmMmaBlockScale<RowMajorWeights>>()};
 
 }  // namespace

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "millet/backends/hopper/tiles/launch.hpp"
+#include "millet/backends/hopper/tiles/routing_block.hpp"
 #include "millet/backends/hopper/tiles/share_sums.hpp"
 #include "millet/backends/hopper/tiles/strip_product.hpp"
 
 namespace millet::hopper {
 
 namespace {
-
-/// The expert of a routing block in use, or -1: no id outside its range is ever used as an index.
-__device__ __forceinline__ Index expert_of(const GroupedArguments& x, Index block) {
-  if (block >= x.routing_blocks || block * x.block_m >= *x.num_tokens_post_padded) return -1;
-  const Index expert = x.expert_ids[block];
-  return expert >= 0 && expert < x.experts ? expert : -1;
-}
 
 struct GatheredSlots {
   int slots[grouped_tokens];
@@ -21,12 +15,12 @@ struct GatheredSlots {
 };
 
 /// Gathers up to grouped_tokens slots from the entries [entry, end) with the whole of one warp.
-__device__ void gather_slots(const GroupedArguments& x, Index entry, Index end, int lane, GatheredSlots& to) {
+__device__ void gather_slots(const RoutingArguments& x, Index entry, Index end, int lane, GatheredSlots& to) {
   int count = 0;
   while (entry < end && count < grouped_tokens) {
     const Index mine = entry + lane;
     const std::int32_t slot = mine < end ? x.sorted_token_ids[mine] : -1;
-    const bool valid = slot >= 0 && slot < x.slots;
+    const bool valid = slot_in_range(x, slot);
     const unsigned all = __ballot_sync(0xFFFFFFFFU, valid);
     const int place = count + __popc(all & ((1U << lane) - 1));
     if (valid && place < grouped_tokens) to.slots[place] = slot;
@@ -49,7 +43,9 @@ __device__ __forceinline__ void multiply(const GroupedArguments& x, const LaneWe
   constexpr int tokens_padded = Tiles * tokens_per_tile;
   const int row_warps = x.split.row_warps;
   const GroupRange all{0, static_cast<int>(tiles_to_cover(weights.blocks(), blocks_per_group))};
-  const auto row_of = [&](int token) { return token < gathered.count ? gathered.slots[token] / x.a_div : Index{-1}; };
+  const auto row_of = [&](int token) {
+    return token < gathered.count ? gathered.slots[token] / x.routing.a_div : Index{-1};
+  };
   float total[Tiles][4] = {};
   multiply_share<Tiles>(weights, x.a, row_of, all, x.round_groups, k_warp, x.split.k_warps, shared, lane, total);
 
@@ -67,7 +63,7 @@ __device__ __forceinline__ void multiply(const GroupedArguments& x, const LaneWe
     for (int share = 1; share < x.split.k_warps; ++share) sum += from[share * share_stride];
     const Index slot = gathered.slots[token];
     const Index column = first_strip * strip_rows + row;
-    if (x.slot_weights != nullptr) sum *= x.slot_weights[slot];
+    if (x.routing.slot_weights != nullptr) sum *= x.routing.slot_weights[slot];
     if (column < x.b.n) store_element(x.c, slot, column, sum);
   }
 }
@@ -83,8 +79,8 @@ __global__ void __launch_bounds__(256, 2) grouped_gemm_kernel(const __grid_const
   const auto parts = static_cast<unsigned>(tiles_to_cover(x.b.n, row_warps * strip_rows));
   const Index first_strip = static_cast<Index>(blockIdx.x % parts) * row_warps;
   const Index first_block = blockIdx.x / parts;
-  const Index before = first_block > 0 ? expert_of(x, first_block - 1) : -1;
-  const Index expert = expert_of(x, first_block);
+  const Index before = first_block > 0 ? expert_of(x.routing, first_block - 1) : -1;
+  const Index expert = expert_of(x.routing, first_block);
   if (expert < 0 || before == expert) return;  // the block that starts the expert's run does all of it
 
   const int lane = threadIdx.x % warp_lanes;
@@ -94,12 +90,12 @@ __global__ void __launch_bounds__(256, 2) grouped_gemm_kernel(const __grid_const
   const Index last_strip = tiles_to_cover(x.b.n, strip_rows) - 1;
   const LaneWeights<RowMajor> weights(x.b, expert, min(first_strip + row_warp, last_strip), lane);
   Index end_block = first_block + 1;
-  while (expert_of(x, end_block) == expert) ++end_block;
-  const Index begin = first_block * x.block_m;
-  const Index end = end_block * x.block_m;
+  while (expert_of(x.routing, end_block) == expert) ++end_block;
+  const Index begin = first_block * x.routing.block_m;
+  const Index end = end_block * x.routing.block_m;
   for (Index entry = begin; entry < end; entry = gathered.next_entry) {
     if (entry != begin) __syncthreads();  // everybody has read the last round's slots and sums
-    if (warp == 0) gather_slots(x, entry, end, lane, gathered);
+    if (warp == 0) gather_slots(x.routing, entry, end, lane, gathered);
     __syncthreads();
     if (gathered.count > tokens_per_tile) {
       multiply<2, RowMajor>(x, weights, first_strip, row_warp, k_warp, gathered, shared, lane);
@@ -116,7 +112,7 @@ cudaError_t launch_grouped_gemm(const GroupedArguments& x, cudaStream_t stream) 
   const void* const kernels[] = {reinterpret_cast<const void*>(grouped_gemm_kernel<false>),
                                  reinterpret_cast<const void*>(grouped_gemm_kernel<true>)};
   if (const cudaError_t error = prepared.prepare(kernels); error != cudaSuccess) return error;
-  const auto grid = static_cast<unsigned>(tiles_to_cover(x.b.n, x.split.row_warps * strip_rows) * x.routing_blocks);
+  const auto grid = static_cast<unsigned>(tiles_to_cover(x.b.n, x.split.row_warps * strip_rows) * x.routing.blocks);
   const auto threads = static_cast<unsigned>(x.split.row_warps * x.split.k_warps * warp_lanes);
   const auto shared = static_cast<std::size_t>(shared_bytes(grouped_tokens, x.round_groups, x.split));
   if (x.b.row_major) {

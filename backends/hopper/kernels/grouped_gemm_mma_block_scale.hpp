@@ -36,15 +36,7 @@ struct GroupedGemmMmaBlockScale {
     const GroupedArguments arguments{weights_arguments(x.b, x.expert_value_stride, x.expert_scale_stride),
                                      tokens_arguments(x.a),
                                      {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
-                                     p.experts,
-                                     p.slots,
-                                     p.a_div,
-                                     p.block_m,
-                                     p.blocks(),
-                                     x.routing.sorted_token_ids,
-                                     x.routing.expert_ids,
-                                     x.routing.num_tokens_post_padded,
-                                     p.weighted ? x.routing.slot_weights : nullptr,
+                                     routing_arguments(p, x.routing),
                                      policy,
                                      round_groups_for(grouped_tokens, p.k, policy)};
     return checked(id, launch_grouped_gemm(arguments, static_cast<cudaStream_t>(stream.handle)));

@@ -45,6 +45,18 @@ template <class View>
                                                : 4};
 }
 
+[[nodiscard]] inline RoutingArguments routing_arguments(const GroupedProblem& p, const RoutingView& routing) noexcept {
+  return {p.experts,
+          p.slots,
+          p.a_div,
+          p.block_m,
+          p.blocks(),
+          routing.sorted_token_ids,
+          routing.expert_ids,
+          routing.num_tokens_post_padded,
+          p.weighted ? routing.slot_weights : nullptr};
+}
+
 [[nodiscard]] inline Expected<void> checked(std::string_view what, cudaError_t error) {
   if (error == cudaSuccess) return {};
   return fail(ErrorCode::device_error, "{}: {} ({})", what, cudaGetErrorString(error), cudaGetErrorName(error));

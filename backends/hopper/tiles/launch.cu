@@ -154,13 +154,13 @@ __global__ void __launch_bounds__(256) matrix_peak_kernel(Index steps, float* si
   if (sum == 1.0F) *sink = sum;
 }
 
+}  // namespace
+
 cudaError_t multiprocessors(int* count) {
   int device = 0;
   if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
   return cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device);
 }
-
-}  // namespace
 
 cudaError_t launch_read(const void* from, Index bytes, float* sink, cudaStream_t stream) {
   int sms = 0;

@@ -66,6 +66,9 @@ class PreparedKernels {
   std::atomic<bool> done_[max_devices] = {};
 };
 
+/// SMs of the current device.
+[[nodiscard]] cudaError_t multiprocessors(int* count);
+
 /// Reads `bytes` of `from` once with every SM. \param sink  4 bytes, written only if the data were to sum to NaN
 [[nodiscard]] cudaError_t launch_read(const void* from, Index bytes, float* sink, cudaStream_t stream);
 

@@ -75,20 +75,25 @@ struct WarpgroupGemmArguments {
   WarpgroupPlan plan;
 };
 
-struct GroupedArguments {
-  StripWeightsArguments b;
-  TokensArguments a;
-  OutputArguments c;
+/// Which slots go through which expert, as RoutingView says.
+struct RoutingArguments {
   Index experts;
   Index slots;
   Index a_div;
   Index block_m;
-  Index routing_blocks;
+  Index blocks;
   const std::int32_t* sorted_token_ids;
   const std::int32_t* expert_ids;
   const std::int32_t* num_tokens_post_padded;
   const float* slot_weights;  ///< null: 1
-  WorkSplit split;            ///< cluster is 1
+};
+
+struct GroupedArguments {
+  StripWeightsArguments b;
+  TokensArguments a;
+  OutputArguments c;
+  RoutingArguments routing;
+  WorkSplit split;  ///< cluster is 1
   int round_groups;
 };
 

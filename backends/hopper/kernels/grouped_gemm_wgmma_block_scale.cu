@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millet/backends/hopper/tiles/grouped_launch.hpp"
+#include "millet/backends/hopper/tiles/launch.hpp"
+#include "millet/backends/hopper/tiles/routed_window.hpp"
+#include "millet/backends/hopper/tiles/share_sums.hpp"
+#include "millet/backends/hopper/tiles/warpgroup_product.hpp"
+#include "millet/backends/hopper/tiles/weight_stream.hpp"
+
+namespace millet::hopper {
+
+namespace {
+
+constexpr int max_threads = 512;
+
+/// A team's part of an item: where its tokens stand, and whether they are there already.
+struct TeamTokens {
+  std::uint32_t shared;  ///< address of plan.token_bytes
+  Team team;
+  GroupRange share;
+  bool staged;  ///< all of the share's, of the item's tokens
+  bool plain;
+};
+
+/// Adds the groups [first, last) to the sums of Tiles x 8 tokens. The whole team calls it for the same groups, which
+/// start and end parts of the stream.
+template <int Tiles>
+__device__ __forceinline__ void add_streamed_groups(const GroupedWgmmaArguments& x, WeightStream& stream,
+                                                    const TokenPieces& tokens, bool plain_tokens, int last, int lane,
+                                                    float (&total)[Tiles][4]) {
+  constexpr int matrix_bytes = blocks_per_group * 2 * Tiles * 128;
+  constexpr int scale_bytes = blocks_per_group * Tiles * tokens_per_tile * 4;
+  const int stage_groups = x.plan.stage_groups;
+  TokenMatrix matrix(tokens.values, Tiles * 128);
+  std::uint32_t token_scales = tokens.scales + lane % 4 * 2 * 4;
+  int existing = static_cast<int>(x.product.gemm.b.k / MxBlock::k) - tokens.first_group * blocks_per_group;
+#pragma unroll 1
+  for (int part = tokens.first_group; part < last; part += stage_groups) {
+    const std::uint32_t stage = stream.wait();
+    std::uint32_t values = stage + lane * 16;
+    std::uint32_t scales = stage + stage_groups * group_value_bytes + lane / 4 * 8;
+    int left = min(last - part, stage_groups);
+#pragma unroll 1
+    do {
+      add_group<Tiles, Tiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
+      values += group_value_bytes;
+      scales += group_scale_bytes;
+      matrix.advance(matrix_bytes);
+      token_scales += scale_bytes;
+      existing -= blocks_per_group;
+    } while (--left > 0);
+    stream.release();
+  }
+}
+
+/// One item with all threads of the block: its tokens times a tile of rows, stored in C.
+/// \param sums  shared memory for the sums of all teams: not what the item before this one used, unless Tiles is 4
+template <int Tiles>
+__device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, WeightStream& stream, TeamTokens& at,
+                                              const ItemTokens& item, int row_tile, float* sums, int row_warp,
+                                              int k_warp, int lane) {
+  const GemmArguments& gemm = x.product.gemm;
+  const auto row_of = [&](int token) {
+    return token < item.count ? item.slots[token] / static_cast<int>(x.routing.a_div) : Index{-1};
+  };
+  const int round_groups = round_groups_of(x.plan, Tiles);
+  float total[Tiles][4] = {};
+#pragma unroll 1
+  for (int first = at.share.first; first < at.share.last; first += round_groups) {
+    const int last = min(at.share.last, first + round_groups);
+    const TokenPieces tokens{at.shared, at.shared + round_groups * (Tiles * tokens_per_tile * blocks_per_group * 32),
+                             first};
+    if (!at.staged) {
+      if (first != at.share.first) meet(at.team.barrier, at.team.threads);  // all have multiplied the last round's
+      const bool plain = gemm.a.value_bytes == 1
+                             ? stage_token_pieces<Tiles>(x.product, tokens, last - first, at.team, row_of)
+                             : quantize_token_pieces<Tiles>(x.product, tokens, last - first, at.team, row_of);
+      at.plain = await_chunk<Tiles>(token_chunks(Tiles) - 1, at.team, plain);
+      at.staged = first == at.share.first && last == at.share.last;
+    }
+    add_streamed_groups<Tiles>(x, stream, tokens, at.plain, last, lane, total);
+  }
+
+  const int rows = gemm.split.row_warps * strip_rows;
+  const int token_stride = sums_stride(gemm.split.row_warps);
+  const int share_stride = Tiles * tokens_per_tile * token_stride;
+  if constexpr (Tiles == 4) __syncthreads();  // all have added up the last item's
+  store_sums<Tiles>(sums + k_warp * share_stride + row_warp * strip_rows, token_stride, lane, total);
+  __syncthreads();
+  const int row_shift = log2_of(rows);
+  const Index first_column = Index{row_tile} * rows;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < item.count * rows; i += blockDim.x) {
+    const int token = i >> row_shift;
+    const int row = i & (rows - 1);
+    const float* const from = sums + token * token_stride + row;
+    float sum = from[0];
+#pragma unroll 1
+    for (int share = 1; share < gemm.split.k_warps; ++share) sum += from[share * share_stride];
+    if (x.routing.slot_weights != nullptr) sum *= item.weights[token];
+    const Index column = first_column + row;
+    if (column < gemm.b.n) store_element(gemm.c, item.slots[token], column, sum);
+  }
+}
+
+/// As many thread blocks as the GPU runs at once, each over an equal part of the items.
+template <int BlocksAnSm>
+__global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
+    grouped_gemm_kernel(const __grid_constant__ GroupedWgmmaArguments x) {
+  extern __shared__ __align__(128) std::uint8_t shared[];
+  __shared__ std::uint64_t stage_barriers[max_threads / BlocksAnSm / warp_lanes][max_stream_stages];
+  __shared__ ItemTokens gathered[2];
+  let_next_kernel_start();
+  const WorkSplit& split = x.product.gemm.split;
+  const int lane = threadIdx.x % warp_lanes;
+  const int warp = threadIdx.x / warp_lanes;
+  const int row_warp = warp & (split.row_warps - 1);
+  const int k_warp = warp >> log2_of(split.row_warps);
+  const int team_threads = split.row_warps * warp_lanes;
+
+  // Shared memory: the tables, the sums; for each team its tokens, then the ring of each strip.
+  auto& window = *reinterpret_cast<RoutedWindow*>(shared);
+  const std::uint32_t ring_bytes = x.plan.stages * x.plan.stage_groups * stream_group_bytes;
+  const std::uint32_t own = shared_address(shared) + window_table_bytes + x.plan.sums_bytes +
+                            k_warp * (x.plan.token_bytes + split.row_warps * ring_bytes);
+  const int groups = static_cast<int>(tiles_to_cover(x.product.gemm.b.k, blocks_per_group * MxBlock::k));
+  const GroupRange share = share_of(groups, k_warp, split.k_warps);
+  TeamTokens at{own,
+                {static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp},
+                share,
+                /*staged=*/false,
+                /*plain=*/false};
+  WeightStream stream(x.product.gemm.b, x.plan, share, row_warp, split.row_warps,
+                      own + x.plan.token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane);
+  clear_window(window);
+  __syncthreads();
+  wait_for_preceding_kernel();  // which may have written the routing and the tokens, and may be reading what C replaces
+
+  float* const sums = reinterpret_cast<float*>(shared + window_table_bytes);
+  bool odd = false;
+  int buffer = 0;
+#pragma unroll 1
+  for (Index first = 0; first < x.routing.blocks; first += window_blocks) {
+    if (first > 0) {
+      __syncthreads();  // all have read the last window's tables
+      clear_window(window);
+      __syncthreads();
+    }
+    list_runs(x.routing, x.plan, first, window);
+    const int item = part_of_items(window.items, blockIdx.x, gridDim.x);
+    const int last = part_of_items(window.items, blockIdx.x + 1, gridDim.x);
+    if (item < last) {
+      ItemCursor items(window.runs, window.run_count, x.plan, item, last);
+      stream.start(items);
+      for (bool same_tokens = false; !items.done();) {
+        if (!same_tokens) {
+          buffer ^= 1;  // others may still be storing what the other one names
+          if (warp == 0) gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, gathered[buffer]);
+          at.staged = false;
+          __syncthreads();
+        }
+        const ItemTokens& tokens = gathered[buffer];
+        float* const other_sums = sums + (odd ? x.plan.sums_bytes / 2 / static_cast<int>(sizeof(float)) : 0);
+        odd = !odd;
+        if (tokens.count <= tokens_per_tile) {
+          multiply_item<1>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
+        } else if (tokens.count <= 2 * tokens_per_tile) {
+          multiply_item<2>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
+        } else {
+          multiply_item<4>(x, stream, at, tokens, items.row_tile(), sums, row_warp, k_warp, lane);
+        }
+        same_tokens = items.next(x.plan);
+      }
+    }
+    if (window.used < window_blocks) break;
+  }
+}
+
+}  // namespace
+
+cudaError_t launch_grouped_gemm_wgmma(const GroupedWgmmaArguments& x, const GroupedSplit& split, cudaStream_t stream) {
+  static PreparedKernels prepared;
+  const void* const kernels[] = {reinterpret_cast<const void*>(grouped_gemm_kernel<1>),
+                                 reinterpret_cast<const void*>(grouped_gemm_kernel<2>)};
+  if (const cudaError_t error = prepared.prepare(kernels); error != cudaSuccess) return error;
+  int sms = 0;
+  if (const cudaError_t error = multiprocessors(&sms); error != cudaSuccess) return error;
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(sms * split.blocks));
+  config.blockDim = dim3(static_cast<unsigned>(split.row_warps * split.k_warps * warp_lanes));
+  config.dynamicSmemBytes = static_cast<std::size_t>(grouped_shared_bytes(split, x.plan));
+  config.stream = stream;
+  // It may start while the preceding kernel drains, and reads nothing before that has ended: no rule for the caller.
+  config.attrs = &early;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, split.blocks == 1 ? grouped_gemm_kernel<1> : grouped_gemm_kernel<2>, x);
+}
+
+}  // namespace millet::hopper

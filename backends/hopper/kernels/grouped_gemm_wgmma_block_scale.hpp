@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/hopper/tiles/grouped_launch.hpp"
+#include "millet/backends/hopper/tiles/kernel_arguments.hpp"
+#include "millet/dispatch/kernel.hpp"
+
+namespace millet::hopper {
+
+/// Any number of rows of every expert in one launch of as many thread blocks as fit on the GPU: an expert's weights come
+/// from memory once, and from L2 again for every 32 tokens more. No operand is converted; the sum of a block of 32 k
+/// has the width of the e4m3 matrix unit.
+struct GroupedGemmWgmmaBlockScale {
+  static constexpr std::string_view id = "hopper.grouped_gemm_wgmma_block_scale";
+  static constexpr Operation operation = Operation::grouped_gemm;
+  static constexpr Determinism determinism = Determinism::run_to_run;
+  static constexpr Accumulator accumulator = wgmma_accumulator;
+  static constexpr Index weight_alignment = 16;
+  using Problem = GroupedProblem;
+  using Weights = StripWeights;
+  using Policy = GroupedSplit;
+  static constexpr Policy policies[] = {{4, 4, 1}, {4, 2, 1}, {8, 2, 1}, {8, 1, 1}, {16, 1, 1},
+                                        {4, 2, 2}, {8, 1, 2}};
+  static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
+
+  static std::string name(const Policy& policy) {
+    return fmt::format("{} x {} warps, {} an SM", policy.row_warps, policy.k_warps, policy.blocks);
+  }
+  static constexpr Verdict supports(const Problem& p) noexcept {
+    if (p.padded_slots > largest_grid / tiles_to_cover(p.n, strip_rows))
+      return {"n times the routing entries outside the envelope"};
+    if (p.slots > largest_grid) return {"slots outside the envelope"};
+    if (p.k > largest_k) return {"k outside the envelope"};
+    return envelope.contains(p);
+  }
+  static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
+
+  static Expected<void> run(const Problem& p, const GroupedOperands<StripWeights>& x, const Policy& policy, Workspace,
+                            Stream stream) {
+    GroupedWgmmaArguments arguments{};
+    arguments.plan = grouped_plan(p.n, p.k, p.slots, policy);
+    arguments.product.gemm = {weights_arguments(x.b, x.expert_value_stride, x.expert_scale_stride),
+                              tokens_arguments(x.a),
+                              {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
+                              p.slots,
+                              {policy.row_warps, policy.k_warps, /*cluster=*/1},
+                              /*round_groups=*/0};
+    arguments.product.plan.chunk_groups = all_in_one_chunk;
+    arguments.routing = routing_arguments(p, x.routing);
+    return checked(id, launch_grouped_gemm_wgmma(arguments, policy, static_cast<cudaStream_t>(stream.handle)));
+  }
+
+ private:
+  static constexpr Index largest_k = Index{1} << 30;           // block numbers and shared-memory offsets fit 32 bits
+  static constexpr int all_in_one_chunk = 1 << 24;  // more groups than tokens ever stand in shared memory for
+};
+
+}  // namespace millet::hopper

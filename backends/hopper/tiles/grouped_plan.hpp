@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+
+#include "millet/backends/hopper/tiles/strip_arguments.hpp"
+#include "millet/backends/hopper/tiles/weight_strips.hpp"
+#include "millet/host_device.hpp"
+#include "millet/layout/scale_block.hpp"
+
+// How the grouped kernel on wgmma shares out its work and its shared memory: arithmetic that needs no GPU.
+//
+// Consecutive routing blocks of one expert are a run. An item is row_warps strips of an expert's weights times as many
+// of a run's tokens as one pass takes. Items are numbered run by run, row tile by row tile, and each thread block takes an
+// equal, contiguous part of the numbers, so that it seldom changes its tokens. The passes of a row tile follow one
+// another, so that all but the first find the weights in L2.
+
+namespace millet::hopper {
+
+/// Tokens that an item takes through the weights at most: the sums of more leave registers for too few warps.
+inline constexpr int max_pass_tokens = 32;
+
+/// Routing blocks that a thread block has in its tables at once.
+inline constexpr int window_blocks = 256;
+
+/// Parts of a warp's weights that are in shared memory or on their way there, at most.
+inline constexpr int max_stream_stages = 8;
+
+inline constexpr int stream_group_bytes = blocks_per_group * 512 + 64;      ///< weights of a strip, with scales
+inline constexpr int token_tile_bytes = 8 * blocks_per_group * (32 + 4);    ///< 8 tokens of a group, with scales
+inline constexpr Index stream_shared_bytes[] = {224 * 1024, 110 * 1024};    ///< of a thread block, for 1 and 2 an SM
+
+/// How the warps of a thread block share an item: `row_warps` strips of 16 rows, each with its k shared out over
+/// `k_warps` teams; `blocks` thread blocks run on an SM at once, each over items of its own. Powers of two; row_warps
+/// is a multiple of 4 (whole warpgroups), their product is 8 or 16.
+struct GroupedSplit {
+  int row_warps;
+  int k_warps;
+  int blocks;
+};
+
+struct GroupedPlan {
+  int row_tiles;     ///< that cover n
+  int pass_tokens;   ///< that an item takes: 8, 16 or 32
+  int sums_bytes;    ///< of [buffer][team][token][row]
+  int token_bytes;   ///< of the tokens of one team
+  int stages;        ///< parts of its weights that a warp has in shared memory or on their way there,
+  int stage_groups;  ///< of so many groups each
+};
+
+/// A run of routing blocks of one expert, in the tables of a window.
+struct RoutedRun {
+  int expert;
+  int first_block;  ///< in the window
+  int tokens;       ///< valid slots, at least 1
+  int first_item;
+};
+
+/// Passes over a run's weights.
+[[nodiscard]] MILLET_HD constexpr int passes_of(int tokens, const GroupedPlan& plan) noexcept {
+  return (tokens - 1) / plan.pass_tokens + 1;
+}
+
+/// Items that thread block `block` of `blocks` takes: from part_of_items(block) up to that of the next.
+[[nodiscard]] MILLET_HD constexpr int part_of_items(int items, int block, int blocks) noexcept {
+  return static_cast<int>(Index{items} * block / blocks);
+}
+
+/// Walks over items. The runs end with one that has nothing but the first item beyond the last.
+class ItemCursor {
+ public:
+  /// No items.
+  ItemCursor() = default;
+  /// \param run_count  without the one at the end, at least 1; item must be below last
+  MILLET_HD ItemCursor(const RoutedRun* runs, int run_count, const GroupedPlan& plan, int item, int last)
+      : run_(runs), left_(last - item) {
+    for (int step = run_count; step > 1;) {  // the last run that starts at or before the item
+      const int half = step / 2;
+      if (run_[half].first_item <= item) run_ += half;
+      step -= half;
+    }
+    passes_ = passes_of(run_->tokens, plan);
+    row_tile_ = (item - run_->first_item) / passes_;
+    pass_ = (item - run_->first_item) % passes_;
+  }
+  [[nodiscard]] MILLET_HD bool done() const { return left_ <= 0; }
+  /// Returns whether the next item has the same tokens.
+  MILLET_HD bool next(const GroupedPlan& plan) {
+    --left_;
+    const bool only_pass = passes_ == 1;
+    if (++pass_ < passes_) return false;
+    pass_ = 0;
+    if (++row_tile_ < plan.row_tiles) return only_pass;
+    row_tile_ = 0;
+    ++run_;
+    if (left_ > 0) passes_ = passes_of(run_->tokens, plan);
+    return false;
+  }
+  [[nodiscard]] MILLET_HD const RoutedRun& run() const { return *run_; }
+  [[nodiscard]] MILLET_HD int row_tile() const { return row_tile_; }
+  [[nodiscard]] MILLET_HD int pass() const { return pass_; }
+
+ private:
+  const RoutedRun* run_ = nullptr;
+  int left_ = 0;
+  int passes_ = 0;
+  int row_tile_ = 0;
+  int pass_ = 0;
+};
+
+/// Tiles of 8 tokens for which there is code: 1, 2 or 4.
+[[nodiscard]] MILLET_HD constexpr int pass_tiles(Index tokens) noexcept { return tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4; }
+
+/// Groups of a team's share for which its tokens are in shared memory at once, in tiles of 8: whole stages.
+[[nodiscard]] MILLET_HD constexpr int round_groups_of(const GroupedPlan& plan, int tiles) noexcept {
+  return plan.token_bytes / (tiles * token_tile_bytes) / plan.stage_groups * plan.stage_groups;
+}
+
+/// Bytes of the tables of a window of routing blocks.
+inline constexpr int window_table_bytes = (window_blocks + 1) * 16 + window_blocks * 2 * 4 + 112;
+static_assert(window_table_bytes % 128 == 0);
+
+[[nodiscard]] constexpr Index grouped_shared_bytes(const GroupedSplit& split, const GroupedPlan& plan) noexcept {
+  const Index ring = Index{split.row_warps} * plan.stages * plan.stage_groups * stream_group_bytes;
+  return window_table_bytes + plan.sums_bytes + split.k_warps * (plan.token_bytes + ring);
+}
+
+/// \param slots  of the problem: a valid routing gives no expert more tokens
+[[nodiscard]] constexpr GroupedPlan grouped_plan(Index n, Index k, Index slots, const GroupedSplit& split) noexcept {
+  GroupedPlan plan{};
+  const Index groups = tiles_to_cover(k, blocks_per_group * MxBlock::k);
+  const Index share = tiles_to_cover(groups, split.k_warps);  // of the largest team
+  const int most_tiles = pass_tiles(slots);
+  plan.pass_tokens = most_tiles * 8;
+  plan.row_tiles = static_cast<int>(tiles_to_cover(n, split.row_warps * strip_rows));
+  // Two buffers for up to 16 tokens, which are one for 32.
+  const int buffered_tokens = most_tiles == 1 ? 16 : 32;
+  plan.sums_bytes = buffered_tokens * split.k_warps * (split.row_warps * strip_rows + 4) * 4;
+  const Index room = (stream_shared_bytes[split.blocks - 1] - window_table_bytes - plan.sums_bytes) / split.k_warps;
+  // A warp of 8 on an SM needs two groups a microsecond: parts of two are neither many nor late.
+  plan.stage_groups = static_cast<int>(share <= 3 ? share : 2);
+  // Tokens get what all of them take, up to half of the room: weights on their way count.
+  const Index all = share * most_tiles * token_tile_bytes;
+  const Index least = Index{plan.stage_groups} * most_tiles * token_tile_bytes;
+  plan.token_bytes = static_cast<int>(std::max(least, std::min(all, room / 2)) / 128 * 128);
+  const Index ring = (room - plan.token_bytes) / split.row_warps;
+  plan.stages = static_cast<int>(std::min<Index>(ring / (plan.stage_groups * stream_group_bytes), max_stream_stages));
+  return plan;
+}
+
+}  // namespace millet::hopper

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/hopper/tiles/grouped_plan.hpp"
+#include "millet/backends/hopper/tiles/lane_weights.hpp"
+#include "millet/backends/hopper/tiles/routing_block.hpp"
+
+// From routing in memory to runs of blocks, in shared memory, for up to window_blocks routing blocks at a time. Every
+// thread block does it for itself: the loads of all of them need one latency. Device code only.
+
+namespace millet::hopper {
+
+/// The tables in shared memory.
+struct RoutedWindow {
+  RoutedRun runs[window_blocks + 1];
+  int experts[window_blocks];
+  int tokens[window_blocks];  ///< valid slots of each block
+  int run_count;
+  int items;
+  int used;  ///< routing blocks of the window that are in use
+};
+static_assert(sizeof(RoutedWindow) <= window_table_bytes);
+
+/// The slots of an item.
+struct ItemTokens {
+  int slots[max_pass_tokens];
+  float weights[max_pass_tokens];
+  int count;
+};
+
+/// Before the first window and between two, with all threads; a barrier of the block must follow.
+__device__ __forceinline__ void clear_window(RoutedWindow& to) {
+  for (int block = threadIdx.x; block < window_blocks; block += blockDim.x) to.tokens[block] = 0;
+}
+
+/// Lists the runs of the blocks from `first` on, with all threads of the thread block, at least window_blocks. The
+/// tables have been cleared; they may be read after the call.
+__device__ __forceinline__ void list_runs(const RoutingArguments& x, const GroupedPlan& plan, Index first,
+                                          RoutedWindow& to) {
+  const int thread = threadIdx.x;
+  const int existing = static_cast<int>(min(x.blocks - first, Index{window_blocks}));
+  const int block_m = static_cast<int>(x.block_m);
+  const std::int32_t* const ids = x.sorted_token_ids + first * x.block_m;
+  // Three loads that wait for one another in no way; what of them is not in use is left out afterwards.
+  const std::int32_t expert = thread < existing ? x.expert_ids[first + thread] : -1;
+  const std::int32_t slot = thread < existing * x.block_m ? ids[thread] : -1;
+  const std::int32_t entries = *x.num_tokens_post_padded;
+  const Index in_use = entries > 0 ? (entries - 1) / block_m + 1 : 0;
+  const int used = static_cast<int>(max(Index{0}, min(Index{existing}, in_use - first)));
+  if (thread < used) to.experts[thread] = expert_in_range(x, expert);
+  const int last = used * block_m;
+  if (thread < last && slot_in_range(x, slot)) atomicAdd(&to.tokens[thread / block_m], 1);
+#pragma unroll 4
+  for (int entry = thread + blockDim.x; entry < last; entry += blockDim.x) {
+    if (slot_in_range(x, ids[entry])) atomicAdd(&to.tokens[entry / block_m], 1);
+  }
+  __syncthreads();
+  if (thread < warp_lanes) {
+    int run_count = 0;
+    int items = 0;
+#pragma unroll 1
+    for (int base = 0; base < used; base += warp_lanes) {
+      const int block = base + thread;
+      const int mine = block < used ? to.experts[block] : -1;
+      const int before = block > 0 && block < used ? to.experts[block - 1] : -1;
+      int tokens = 0;
+      if (mine >= 0 && before != mine) {
+#pragma unroll 1
+        for (int next = block; next < used && to.experts[next] == mine; ++next) tokens += to.tokens[next];
+      }
+      const unsigned starts = __ballot_sync(0xFFFFFFFFU, tokens > 0);
+      const int own_items = tokens > 0 ? plan.row_tiles * passes_of(tokens, plan) : 0;
+      int up_to_mine = own_items;
+#pragma unroll
+      for (int distance = 1; distance < warp_lanes; distance *= 2) {
+        const int other = __shfl_up_sync(0xFFFFFFFFU, up_to_mine, distance);
+        if (thread >= distance) up_to_mine += other;
+      }
+      if (tokens > 0) {
+        to.runs[run_count + __popc(starts & ((1U << thread) - 1))] = {mine, block, tokens,
+                                                                       items + up_to_mine - own_items};
+      }
+      run_count += __popc(starts);
+      items += __shfl_sync(0xFFFFFFFFU, up_to_mine, warp_lanes - 1);
+    }
+    if (thread == 0) {
+      to.runs[run_count] = {-1, used, 0, items};
+      to.run_count = run_count;
+      to.items = items;
+      to.used = used;
+    }
+  }
+  __syncthreads();
+}
+
+/// Gathers the slots of pass `pass` of a run, with the whole of one warp.
+/// \param first  block of the window
+__device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const GroupedPlan& plan,
+                                              const RoutedWindow& window, Index first, const RoutedRun& run, int pass,
+                                              int lane, ItemTokens& to) {
+  int skipped = pass * plan.pass_tokens;
+  const int wanted = min(plan.pass_tokens, run.tokens - skipped);
+  int block = run.first_block;
+  while (window.tokens[block] <= skipped) skipped -= window.tokens[block++];
+  Index entry = (first + block) * x.block_m + lane;
+  const Index last = (first + window.used) * x.block_m;
+  int count = 0;
+  while (true) {
+    const std::int32_t slot = entry < last ? x.sorted_token_ids[entry] : -1;
+    const bool valid = slot_in_range(x, slot);
+    const unsigned all = __ballot_sync(0xFFFFFFFFU, valid);
+    const int place = count + __popc(all & ((1U << lane) - 1)) - skipped;
+    if (valid && place >= count && place < wanted) {
+      to.slots[place] = slot;
+      to.weights[place] = x.slot_weights == nullptr ? 1.0F : x.slot_weights[slot];
+    }
+    const int found = __popc(all);
+    count += max(0, found - skipped);
+    skipped = max(0, skipped - found);
+    entry += warp_lanes;
+    if (count >= wanted || entry - lane >= last) break;
+  }
+  if (lane == 0) to.count = min(count, wanted);
+}
+
+}  // namespace millet::hopper
