@@ -154,7 +154,8 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
       for (bool same_tokens = false; !items.done();) {
         if (!same_tokens) {
           buffer ^= 1;  // others may still be storing what the other one names
-          if (warp == 0) gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, gathered[buffer]);
+          if (warp == 0)
+            gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, gathered[buffer]);
           at.staged = false;
           __syncthreads();
         }

@@ -7,9 +7,9 @@
 
 namespace millet::hopper {
 
-/// Any number of rows of every expert in one launch of as many thread blocks as fit on the GPU: an expert's weights come
-/// from memory once, and from L2 again for every 32 tokens more. No operand is converted; the sum of a block of 32 k
-/// has the width of the e4m3 matrix unit.
+/// Any number of rows of every expert in one launch of as many thread blocks as fit on the GPU: an expert's weights
+/// come from memory once, and from L2 again for every 32 tokens more. No operand is converted; the sum of a block of 32
+/// k has the width of the e4m3 matrix unit.
 struct GroupedGemmWgmmaBlockScale {
   static constexpr std::string_view id = "hopper.grouped_gemm_wgmma_block_scale";
   static constexpr Operation operation = Operation::grouped_gemm;
@@ -19,8 +19,7 @@ struct GroupedGemmWgmmaBlockScale {
   using Problem = GroupedProblem;
   using Weights = StripWeights;
   using Policy = GroupedSplit;
-  static constexpr Policy policies[] = {{4, 4, 1}, {4, 2, 1}, {8, 2, 1}, {8, 1, 1}, {16, 1, 1},
-                                        {4, 2, 2}, {8, 1, 2}};
+  static constexpr Policy policies[] = {{4, 4, 1}, {4, 2, 1}, {8, 2, 1}, {8, 1, 1}, {16, 1, 1}, {4, 2, 2}, {8, 1, 2}};
   static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
 
   static std::string name(const Policy& policy) {
@@ -29,7 +28,7 @@ struct GroupedGemmWgmmaBlockScale {
   static constexpr Verdict supports(const Problem& p) noexcept {
     if (p.padded_slots > largest_grid / tiles_to_cover(p.n, strip_rows))
       return {"n times the routing entries outside the envelope"};
-    if (p.slots > largest_grid) return {"slots outside the envelope"};
+    if (p.slots > largest_grid || p.a_div > largest_grid) return {"slots outside the envelope"};
     if (p.k > largest_k) return {"k outside the envelope"};
     return envelope.contains(p);
   }
@@ -38,7 +37,7 @@ struct GroupedGemmWgmmaBlockScale {
   static Expected<void> run(const Problem& p, const GroupedOperands<StripWeights>& x, const Policy& policy, Workspace,
                             Stream stream) {
     GroupedWgmmaArguments arguments{};
-    arguments.plan = grouped_plan(p.n, p.k, p.slots, policy);
+    arguments.plan = grouped_plan(p.n, p.k, p.slots, p.experts, policy);
     arguments.product.gemm = {weights_arguments(x.b, x.expert_value_stride, x.expert_scale_stride),
                               tokens_arguments(x.a),
                               {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
@@ -51,8 +50,8 @@ struct GroupedGemmWgmmaBlockScale {
   }
 
  private:
-  static constexpr Index largest_k = Index{1} << 30;           // block numbers and shared-memory offsets fit 32 bits
-  static constexpr int all_in_one_chunk = 1 << 24;  // more groups than tokens ever stand in shared memory for
+  static constexpr Index largest_k = Index{1} << 30;  // block numbers and shared-memory offsets fit 32 bits
+  static constexpr int all_in_one_chunk = 1 << 24;    // more groups than tokens ever stand in shared memory for
 };
 
 }  // namespace millet::hopper

@@ -11,8 +11,8 @@
 // How the grouped kernel on wgmma shares out its work and its shared memory: arithmetic that needs no GPU.
 //
 // Consecutive routing blocks of one expert are a run. An item is row_warps strips of an expert's weights times as many
-// of a run's tokens as one pass takes. Items are numbered run by run, row tile by row tile, and each thread block takes an
-// equal, contiguous part of the numbers, so that it seldom changes its tokens. The passes of a row tile follow one
+// of a run's tokens as one pass takes. Items are numbered run by run, row tile by row tile, and each thread block takes
+// an equal, contiguous part of the numbers, so that it seldom changes its tokens. The passes of a row tile follow one
 // another, so that all but the first find the weights in L2.
 
 namespace millet::hopper {
@@ -26,9 +26,9 @@ inline constexpr int window_blocks = 256;
 /// Parts of a warp's weights that are in shared memory or on their way there, at most.
 inline constexpr int max_stream_stages = 8;
 
-inline constexpr int stream_group_bytes = blocks_per_group * 512 + 64;      ///< weights of a strip, with scales
-inline constexpr int token_tile_bytes = 8 * blocks_per_group * (32 + 4);    ///< 8 tokens of a group, with scales
-inline constexpr Index stream_shared_bytes[] = {224 * 1024, 110 * 1024};    ///< of a thread block, for 1 and 2 an SM
+inline constexpr int stream_group_bytes = blocks_per_group * 512 + 64;    ///< weights of a strip, with scales
+inline constexpr int token_tile_bytes = 8 * blocks_per_group * (32 + 4);  ///< 8 tokens of a group, with scales
+inline constexpr Index stream_shared_bytes[] = {224 * 1024, 110 * 1024};  ///< of a thread block, for 1 and 2 an SM
 
 /// How the warps of a thread block share an item: `row_warps` strips of 16 rows, each with its k shared out over
 /// `k_warps` teams; `blocks` thread blocks run on an SM at once, each over items of its own. Powers of two; row_warps
@@ -109,7 +109,9 @@ class ItemCursor {
 };
 
 /// Tiles of 8 tokens for which there is code: 1, 2 or 4.
-[[nodiscard]] MILLET_HD constexpr int pass_tiles(Index tokens) noexcept { return tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4; }
+[[nodiscard]] MILLET_HD constexpr int pass_tiles(Index tokens) noexcept {
+  return tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4;
+}
 
 /// Groups of a team's share for which its tokens are in shared memory at once, in tiles of 8: whole stages.
 [[nodiscard]] MILLET_HD constexpr int round_groups_of(const GroupedPlan& plan, int tiles) noexcept {
@@ -126,7 +128,8 @@ static_assert(window_table_bytes % 128 == 0);
 }
 
 /// \param slots  of the problem: a valid routing gives no expert more tokens
-[[nodiscard]] constexpr GroupedPlan grouped_plan(Index n, Index k, Index slots, const GroupedSplit& split) noexcept {
+[[nodiscard]] constexpr GroupedPlan grouped_plan(Index n, Index k, Index slots, Index experts,
+                                                 const GroupedSplit& split) noexcept {
   GroupedPlan plan{};
   const Index groups = tiles_to_cover(k, blocks_per_group * MxBlock::k);
   const Index share = tiles_to_cover(groups, split.k_warps);  // of the largest team
@@ -137,14 +140,16 @@ static_assert(window_table_bytes % 128 == 0);
   const int buffered_tokens = most_tiles == 1 ? 16 : 32;
   plan.sums_bytes = buffered_tokens * split.k_warps * (split.row_warps * strip_rows + 4) * 4;
   const Index room = (stream_shared_bytes[split.blocks - 1] - window_table_bytes - plan.sums_bytes) / split.k_warps;
-  // A warp of 8 on an SM needs two groups a microsecond: parts of two are neither many nor late.
-  plan.stage_groups = static_cast<int>(share <= 3 ? share : 2);
-  // Tokens get what all of them take, up to half of the room: weights on their way count.
-  const Index all = share * most_tiles * token_tile_bytes;
-  const Index least = Index{plan.stage_groups} * most_tiles * token_tile_bytes;
+  // Tokens get what all of an average expert take, up to half of the room: weights on their way count. Those of others
+  // come in rounds.
+  const Index all = share * pass_tiles(slots / experts) * token_tile_bytes;
+  const Index least = Index{most_tiles} * token_tile_bytes;
   plan.token_bytes = static_cast<int>(std::max(least, std::min(all, room / 2)) / 128 * 128);
-  const Index ring = (room - plan.token_bytes) / split.row_warps;
-  plan.stages = static_cast<int>(std::min<Index>(ring / (plan.stage_groups * stream_group_bytes), max_stream_stages));
+  const Index ring_groups = (room - plan.token_bytes) / split.row_warps / stream_group_bytes;
+  // A warp of 8 on an SM needs two groups a microsecond: parts of two are neither many nor late, if there are three.
+  const Index wanted = share <= 3 ? share : 2;
+  plan.stage_groups = static_cast<int>(ring_groups >= 3 * wanted && 2 * least <= plan.token_bytes ? wanted : 1);
+  plan.stages = static_cast<int>(std::min<Index>(ring_groups / plan.stage_groups, max_stream_stages));
   return plan;
 }
 

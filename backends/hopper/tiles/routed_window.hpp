@@ -78,7 +78,7 @@ __device__ __forceinline__ void list_runs(const RoutingArguments& x, const Group
       }
       if (tokens > 0) {
         to.runs[run_count + __popc(starts & ((1U << thread) - 1))] = {mine, block, tokens,
-                                                                       items + up_to_mine - own_items};
+                                                                      items + up_to_mine - own_items};
       }
       run_count += __popc(starts);
       items += __shfl_sync(0xFFFFFFFFU, up_to_mine, warp_lanes - 1);

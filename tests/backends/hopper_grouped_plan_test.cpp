@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The work and the shared memory of the Hopper backend's grouped kernel on wgmma, as far as they need no GPU.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "millet/backends/hopper/tiles/grouped_plan.hpp"
+
+namespace millet::hopper {
+namespace {
+
+constexpr std::array all_splits{GroupedSplit{4, 4, 1}, GroupedSplit{4, 2, 1},  GroupedSplit{8, 2, 1},
+                                GroupedSplit{8, 1, 1}, GroupedSplit{16, 1, 1}, GroupedSplit{4, 2, 2},
+                                GroupedSplit{8, 1, 2}};
+
+TEST(HopperGroupedPlan, FitsOnTheSmAndKeepsWeightsOnTheirWay) {
+  for (const GroupedSplit& split : all_splits) {
+    for (const Index k : {32, 96, 384, 768, 2048, 3072, 6144, 18432}) {
+      for (const auto& [slots, experts] : {std::pair<Index, Index>{1, 1},
+                                           {8, 128},
+                                           {9, 1},
+                                           {16, 128},
+                                           {16, 1},
+                                           {17, 32},
+                                           {4096, 8},
+                                           {4096, 500}}) {
+        const GroupedPlan plan = grouped_plan(1536, k, slots, experts, split);
+        const auto where = testing::Message() << split.row_warps << " x " << split.k_warps << " warps, " << split.blocks
+                                              << " an SM, k " << k << ", slots " << slots << ", experts " << experts;
+        // 227 KB an SM, one KB that each thread block has besides, and the kernel's static variables.
+        constexpr Index static_bytes = 2 * 1024;
+        EXPECT_LE(split.blocks * (grouped_shared_bytes(split, plan) + static_bytes + 1024), 228 * 1024) << where;
+        EXPECT_GE(plan.stages, 2) << where;
+        EXPECT_LE(plan.stages, max_stream_stages) << where;
+        EXPECT_EQ(plan.pass_tokens, slots <= 8 ? 8 : slots <= 16 ? 16 : 32) << where;
+        for (int tiles = 1; tiles * 8 <= plan.pass_tokens; tiles *= 2) {
+          const int round = round_groups_of(plan, tiles);
+          EXPECT_GE(round, plan.stage_groups) << where;
+          EXPECT_EQ(round % plan.stage_groups, 0) << where;
+          EXPECT_LE(round * tiles * token_tile_bytes, plan.token_bytes) << where;
+        }
+        // 32 KB on their way on each SM cover a microsecond of its part of 4.3 TB/s, where an item has as much.
+        const Index item = split.row_warps * tiles_to_cover(k, 128) * stream_group_bytes;
+        const Index ring = Index{split.row_warps} * split.k_warps * plan.stages * plan.stage_groups * stream_group_bytes;
+        EXPECT_GE(split.blocks * ring, std::min<Index>(item, 64 * 1024)) << where;
+      }
+    }
+  }
+}
+
+TEST(HopperGroupedPlan, TokensOfAWholeShareStayWhereTheyFit) {
+  const GroupedSplit split{4, 4, 1};
+  EXPECT_EQ(round_groups_of(grouped_plan(1536, 6144, 16, 128, split), 1), 12);
+  EXPECT_EQ(round_groups_of(grouped_plan(1536, 3072, 16, 1, split), 2), 6);
+  EXPECT_LT(round_groups_of(grouped_plan(1536, 6144, 16, 128, split), 2), 12);
+}
+
+/// A table of runs with the given tokens, and the one at its end.
+std::vector<RoutedRun> runs_of(const std::vector<int>& tokens, const GroupedPlan& plan) {
+  std::vector<RoutedRun> runs;
+  int items = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    runs.push_back({static_cast<int>(7 * i), static_cast<int>(i), tokens[i], items});
+    items += plan.row_tiles * passes_of(tokens[i], plan);
+  }
+  runs.push_back({-1, 0, 0, items});
+  return runs;
+}
+
+TEST(HopperItemCursor, VisitsEveryPassOfEveryRowTileOnce) {
+  for (const std::vector<int>& tokens : {std::vector{1}, std::vector{1, 2, 33, 8, 64, 65, 1}, std::vector{200, 1},
+                                         std::vector<int>(19, 3), std::vector{32, 32, 32, 31}}) {
+    for (const Index n : {5, 64, 200, 1536}) {
+      const GroupedPlan plan = grouped_plan(n, 256, 4096, 16, {4, 2, 1});
+      const std::vector<RoutedRun> runs = runs_of(tokens, plan);
+      const int items = runs.back().first_item;
+      for (const int blocks : {1, 3, 132, 264}) {
+        std::size_t run = 0;
+        int row_tile = 0;
+        int pass = 0;
+        int visited = 0;
+        for (int block = 0; block < blocks; ++block) {
+          const int first = part_of_items(items, block, blocks);
+          const int last = part_of_items(items, block + 1, blocks);
+          EXPECT_LE(last - first, (items + blocks - 1) / blocks);
+          if (first == last) continue;
+          ItemCursor cursor(runs.data(), static_cast<int>(tokens.size()), plan, first, last);
+          for (; !cursor.done(); ++visited) {
+            ASSERT_EQ(&cursor.run(), &runs[run]);
+            ASSERT_EQ(cursor.row_tile(), row_tile);
+            ASSERT_EQ(cursor.pass(), pass);
+            const int passes = passes_of(tokens[run], plan);
+            bool same_tokens = false;
+            if (++pass == passes) {
+              pass = 0;
+              if (++row_tile == plan.row_tiles) {
+                row_tile = 0;
+                ++run;
+              } else {
+                same_tokens = passes == 1;
+              }
+            }
+            ASSERT_EQ(cursor.next(plan), same_tokens);
+          }
+        }
+        EXPECT_EQ(visited, items);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millet::hopper
