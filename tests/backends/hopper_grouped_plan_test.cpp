@@ -19,14 +19,8 @@ constexpr std::array all_splits{GroupedSplit{4, 4, 1}, GroupedSplit{4, 2, 1},  G
 TEST(HopperGroupedPlan, FitsOnTheSmAndKeepsWeightsOnTheirWay) {
   for (const GroupedSplit& split : all_splits) {
     for (const Index k : {32, 96, 384, 768, 2048, 3072, 6144, 18432}) {
-      for (const auto& [slots, experts] : {std::pair<Index, Index>{1, 1},
-                                           {8, 128},
-                                           {9, 1},
-                                           {16, 128},
-                                           {16, 1},
-                                           {17, 32},
-                                           {4096, 8},
-                                           {4096, 500}}) {
+      for (const auto& [slots, experts] :
+           {std::pair<Index, Index>{1, 1}, {8, 128}, {9, 1}, {16, 128}, {16, 1}, {17, 32}, {4096, 8}, {4096, 500}}) {
         const GroupedPlan plan = grouped_plan(1536, k, slots, experts, split);
         const auto where = testing::Message() << split.row_warps << " x " << split.k_warps << " warps, " << split.blocks
                                               << " an SM, k " << k << ", slots " << slots << ", experts " << experts;
@@ -44,7 +38,8 @@ TEST(HopperGroupedPlan, FitsOnTheSmAndKeepsWeightsOnTheirWay) {
         }
         // 32 KB on their way on each SM cover a microsecond of its part of 4.3 TB/s, where an item has as much.
         const Index item = split.row_warps * tiles_to_cover(k, 128) * stream_group_bytes;
-        const Index ring = Index{split.row_warps} * split.k_warps * plan.stages * plan.stage_groups * stream_group_bytes;
+        const Index ring =
+            Index{split.row_warps} * split.k_warps * plan.stages * plan.stage_groups * stream_group_bytes;
         EXPECT_GE(split.blocks * ring, std::min<Index>(item, 64 * 1024)) << where;
       }
     }

@@ -102,6 +102,15 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   }
 }
 
+/// This thread block's part of a window's items.
+__device__ __forceinline__ ItemCursor items_of_block(const RoutedWindow& window, const GroupedPlan& plan) {
+  const auto block = static_cast<int>(blockIdx.x);
+  const auto blocks = static_cast<int>(gridDim.x);
+  const int first = part_of_items(window.items, block, blocks);
+  const int last = part_of_items(window.items, block + 1, blocks);
+  return first < last ? ItemCursor(window.runs, window.run_count, plan, first, last) : ItemCursor();
+}
+
 /// As many thread blocks as the GPU runs at once, each over an equal part of the items.
 template <int BlocksAnSm>
 __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
@@ -118,9 +127,9 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   const int team_threads = split.row_warps * warp_lanes;
 
   // Shared memory: the tables, the sums; for each team its tokens, then the ring of each strip.
-  auto& window = *reinterpret_cast<RoutedWindow*>(shared);
+  auto* const tables = reinterpret_cast<RoutedWindow*>(shared);
   const std::uint32_t ring_bytes = x.plan.stages * x.plan.stage_groups * stream_group_bytes;
-  const std::uint32_t own = shared_address(shared) + window_table_bytes + x.plan.sums_bytes +
+  const std::uint32_t own = shared_address(shared) + x.plan.table_bytes + x.plan.sums_bytes +
                             k_warp * (x.plan.token_bytes + split.row_warps * ring_bytes);
   const int groups = static_cast<int>(tiles_to_cover(x.product.gemm.b.k, blocks_per_group * MxBlock::k));
   const GroupRange share = share_of(groups, k_warp, split.k_warps);
@@ -131,48 +140,59 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
                 /*plain=*/false};
   WeightStream stream(x.product.gemm.b, x.plan, share, row_warp, split.row_warps,
                       own + x.plan.token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane);
-  clear_window(window);
+  clear_window(tables[0]);
+  if (x.early_weights) clear_window(tables[1]);
   __syncthreads();
-  wait_for_preceding_kernel();  // which may have written the routing and the tokens, and may be reading what C replaces
-
-  float* const sums = reinterpret_cast<float*>(shared + window_table_bytes);
+  bool started = false;
+  if (x.early_weights) {
+    list_runs(x.routing, x.plan, 0, tables[0]);
+    const ItemCursor guess = items_of_block(tables[0], x.plan);
+    stream.start(guess);
+    wait_for_preceding_kernel();
+    list_runs(x.routing, x.plan, 0, tables[1]);
+    started = same_items(tables[0], tables[1]);
+    if (!started) stream.drop(guess.left());
+  } else {
+    wait_for_preceding_kernel();
+    list_runs(x.routing, x.plan, 0, tables[0]);
+  }
+  // Before that it may have written the routing and the tokens, and may have been reading what C replaces.
+  RoutedWindow& window = tables[x.early_weights ? 1 : 0];
+  float* const sums = reinterpret_cast<float*>(shared + x.plan.table_bytes);
   bool odd = false;
   int buffer = 0;
 #pragma unroll 1
-  for (Index first = 0; first < x.routing.blocks; first += window_blocks) {
-    if (first > 0) {
-      __syncthreads();  // all have read the last window's tables
-      clear_window(window);
-      __syncthreads();
-    }
-    list_runs(x.routing, x.plan, first, window);
-    const int item = part_of_items(window.items, blockIdx.x, gridDim.x);
-    const int last = part_of_items(window.items, blockIdx.x + 1, gridDim.x);
-    if (item < last) {
-      ItemCursor items(window.runs, window.run_count, x.plan, item, last);
-      stream.start(items);
-      for (bool same_tokens = false; !items.done();) {
-        if (!same_tokens) {
-          buffer ^= 1;  // others may still be storing what the other one names
-          if (warp == 0)
-            gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, gathered[buffer]);
-          at.staged = false;
-          __syncthreads();
-        }
-        const ItemTokens& tokens = gathered[buffer];
-        float* const other_sums = sums + (odd ? x.plan.sums_bytes / 2 / static_cast<int>(sizeof(float)) : 0);
-        odd = !odd;
-        if (tokens.count <= tokens_per_tile) {
-          multiply_item<1>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
-        } else if (tokens.count <= 2 * tokens_per_tile) {
-          multiply_item<2>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
-        } else {
-          multiply_item<4>(x, stream, at, tokens, items.row_tile(), sums, row_warp, k_warp, lane);
-        }
-        same_tokens = items.next(x.plan);
+  for (Index first = 0;;) {
+    ItemCursor items = items_of_block(window, x.plan);
+    if (!started) stream.start(items);
+    started = false;
+#pragma unroll 1
+    for (bool same_tokens = false; !items.done();) {
+      if (!same_tokens) {
+        buffer ^= 1;  // others may still be storing what the other one names
+        if (warp == 0)
+          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, gathered[buffer]);
+        at.staged = false;
+        __syncthreads();
       }
+      const ItemTokens& tokens = gathered[buffer];
+      float* const other_sums = sums + (odd ? x.plan.sums_bytes / 2 / static_cast<int>(sizeof(float)) : 0);
+      odd = !odd;
+      if (tokens.count <= tokens_per_tile) {
+        multiply_item<1>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
+      } else if (tokens.count <= 2 * tokens_per_tile) {
+        multiply_item<2>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
+      } else {
+        multiply_item<4>(x, stream, at, tokens, items.row_tile(), sums, row_warp, k_warp, lane);
+      }
+      same_tokens = items.next(x.plan);
     }
-    if (window.used < window_blocks) break;
+    first += window_blocks;
+    if (window.used < window_blocks || first >= x.routing.blocks) break;
+    __syncthreads();  // all have read the tables
+    clear_window(window);
+    __syncthreads();
+    list_runs(x.routing, x.plan, first, window);
   }
 }
 

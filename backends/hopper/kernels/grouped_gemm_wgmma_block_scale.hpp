@@ -19,11 +19,16 @@ struct GroupedGemmWgmmaBlockScale {
   using Problem = GroupedProblem;
   using Weights = StripWeights;
   using Policy = GroupedSplit;
-  static constexpr Policy policies[] = {{4, 4, 1}, {4, 2, 1}, {8, 2, 1}, {8, 1, 1}, {16, 1, 1}, {4, 2, 2}, {8, 1, 2}};
+  static constexpr Policy policies[] = {{4, 2, 1},       {4, 4, 1},       {8, 2, 1},       {8, 1, 1},
+                                        {16, 1, 1},      {4, 2, 2},       {8, 1, 2},       {4, 2, 1, true},
+                                        {4, 4, 1, true}, {8, 2, 1, true}, {8, 1, 1, true}, {16, 1, 1, true},
+                                        {4, 2, 2, true}, {8, 1, 2, true}};
+  static_assert(!policies[0].early_weights);  // those are for tuned rows alone (docs/decisions/0008)
   static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
 
   static std::string name(const Policy& policy) {
-    return fmt::format("{} x {} warps, {} an SM", policy.row_warps, policy.k_warps, policy.blocks);
+    return fmt::format("{} x {} warps, {} an SM{}", policy.row_warps, policy.k_warps, policy.blocks,
+                       policy.early_weights ? ", early weights" : "");
   }
   static constexpr Verdict supports(const Problem& p) noexcept {
     if (p.padded_slots > largest_grid / tiles_to_cover(p.n, strip_rows))
@@ -45,6 +50,7 @@ struct GroupedGemmWgmmaBlockScale {
                               {policy.row_warps, policy.k_warps, /*cluster=*/1},
                               /*round_groups=*/0};
     arguments.product.plan.chunk_groups = all_in_one_chunk;
+    arguments.early_weights = policy.early_weights;
     arguments.routing = routing_arguments(p, x.routing);
     return checked(id, launch_grouped_gemm_wgmma(arguments, policy, static_cast<cudaStream_t>(stream.handle)));
   }

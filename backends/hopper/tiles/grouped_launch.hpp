@@ -14,6 +14,7 @@ struct GroupedWgmmaArguments {
   WarpgroupGemmArguments product;
   RoutingArguments routing;
   GroupedPlan plan;
+  bool early_weights;
 };
 
 /// Asynchronous; no allocation, no synchronization. The launch's own error.

@@ -37,11 +37,16 @@ struct GroupedSplit {
   int row_warps;
   int k_warps;
   int blocks;
+  /// Ask for weights before the preceding kernel of the stream has ended, by the routing as it stands then; what was
+  /// asked for is dropped if the routing has changed once it has. So that kernel must not write weights, but may write
+  /// the routing.
+  bool early_weights = false;
 };
 
 struct GroupedPlan {
   int row_tiles;     ///< that cover n
   int pass_tokens;   ///< that an item takes: 8, 16 or 32
+  int table_bytes;   ///< of the tables of routing, two of them with early weights
   int sums_bytes;    ///< of [buffer][team][token][row]
   int token_bytes;   ///< of the tokens of one team
   int stages;        ///< parts of its weights that a warp has in shared memory or on their way there,
@@ -83,6 +88,7 @@ class ItemCursor {
     row_tile_ = (item - run_->first_item) / passes_;
     pass_ = (item - run_->first_item) % passes_;
   }
+  [[nodiscard]] MILLET_HD int left() const { return left_; }
   [[nodiscard]] MILLET_HD bool done() const { return left_ <= 0; }
   /// Returns whether the next item has the same tokens.
   MILLET_HD bool next(const GroupedPlan& plan) {
@@ -124,7 +130,7 @@ static_assert(window_table_bytes % 128 == 0);
 
 [[nodiscard]] constexpr Index grouped_shared_bytes(const GroupedSplit& split, const GroupedPlan& plan) noexcept {
   const Index ring = Index{split.row_warps} * plan.stages * plan.stage_groups * stream_group_bytes;
-  return window_table_bytes + plan.sums_bytes + split.k_warps * (plan.token_bytes + ring);
+  return plan.table_bytes + plan.sums_bytes + split.k_warps * (plan.token_bytes + ring);
 }
 
 /// \param slots  of the problem: a valid routing gives no expert more tokens
@@ -136,10 +142,11 @@ static_assert(window_table_bytes % 128 == 0);
   const int most_tiles = pass_tiles(slots);
   plan.pass_tokens = most_tiles * 8;
   plan.row_tiles = static_cast<int>(tiles_to_cover(n, split.row_warps * strip_rows));
+  plan.table_bytes = window_table_bytes * (split.early_weights ? 2 : 1);
   // Two buffers for up to 16 tokens, which are one for 32.
   const int buffered_tokens = most_tiles == 1 ? 16 : 32;
   plan.sums_bytes = buffered_tokens * split.k_warps * (split.row_warps * strip_rows + 4) * 4;
-  const Index room = (stream_shared_bytes[split.blocks - 1] - window_table_bytes - plan.sums_bytes) / split.k_warps;
+  const Index room = (stream_shared_bytes[split.blocks - 1] - plan.table_bytes - plan.sums_bytes) / split.k_warps;
   // Tokens get what all of an average expert take, up to half of the room: weights on their way count. Those of others
   // come in rounds.
   const Index all = share * pass_tiles(slots / experts) * token_tile_bytes;

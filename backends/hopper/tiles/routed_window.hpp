@@ -6,12 +6,13 @@
 #include "millet/backends/hopper/tiles/routing_block.hpp"
 
 // From routing in memory to runs of blocks, in shared memory, for up to window_blocks routing blocks at a time. Every
-// thread block does it for itself: the loads of all of them need one latency. Device code only.
+// thread block does it for itself: the loads of all of them need one latency. They pass by L1, which may hold what a
+// first look saw before the preceding kernel had ended. Device code only.
 
 namespace millet::hopper {
 
 /// The tables in shared memory.
-struct RoutedWindow {
+struct alignas(128) RoutedWindow {
   RoutedRun runs[window_blocks + 1];
   int experts[window_blocks];
   int tokens[window_blocks];  ///< valid slots of each block
@@ -19,7 +20,7 @@ struct RoutedWindow {
   int items;
   int used;  ///< routing blocks of the window that are in use
 };
-static_assert(sizeof(RoutedWindow) <= window_table_bytes);
+static_assert(sizeof(RoutedWindow) == window_table_bytes);
 
 /// The slots of an item.
 struct ItemTokens {
@@ -35,16 +36,16 @@ __device__ __forceinline__ void clear_window(RoutedWindow& to) {
 
 /// Lists the runs of the blocks from `first` on, with all threads of the thread block, at least window_blocks. The
 /// tables have been cleared; they may be read after the call.
-__device__ __forceinline__ void list_runs(const RoutingArguments& x, const GroupedPlan& plan, Index first,
+__device__ __noinline__ void list_runs(const RoutingArguments& x, const GroupedPlan& plan, Index first,
                                           RoutedWindow& to) {
   const int thread = threadIdx.x;
   const int existing = static_cast<int>(min(x.blocks - first, Index{window_blocks}));
   const int block_m = static_cast<int>(x.block_m);
   const std::int32_t* const ids = x.sorted_token_ids + first * x.block_m;
   // Three loads that wait for one another in no way; what of them is not in use is left out afterwards.
-  const std::int32_t expert = thread < existing ? x.expert_ids[first + thread] : -1;
-  const std::int32_t slot = thread < existing * x.block_m ? ids[thread] : -1;
-  const std::int32_t entries = *x.num_tokens_post_padded;
+  const std::int32_t expert = thread < existing ? __ldcg(x.expert_ids + first + thread) : -1;
+  const std::int32_t slot = thread < existing * x.block_m ? __ldcg(ids + thread) : -1;
+  const std::int32_t entries = __ldcg(x.num_tokens_post_padded);
   const Index in_use = entries > 0 ? (entries - 1) / block_m + 1 : 0;
   const int used = static_cast<int>(max(Index{0}, min(Index{existing}, in_use - first)));
   if (thread < used) to.experts[thread] = expert_in_range(x, expert);
@@ -52,7 +53,7 @@ __device__ __forceinline__ void list_runs(const RoutingArguments& x, const Group
   if (thread < last && slot_in_range(x, slot)) atomicAdd(&to.tokens[thread / block_m], 1);
 #pragma unroll 4
   for (int entry = thread + blockDim.x; entry < last; entry += blockDim.x) {
-    if (slot_in_range(x, ids[entry])) atomicAdd(&to.tokens[entry / block_m], 1);
+    if (slot_in_range(x, __ldcg(ids + entry))) atomicAdd(&to.tokens[entry / block_m], 1);
   }
   __syncthreads();
   if (thread < warp_lanes) {
@@ -93,6 +94,17 @@ __device__ __forceinline__ void list_runs(const RoutingArguments& x, const Group
   __syncthreads();
 }
 
+/// Whether two tables of the same blocks ask for the same weights; all threads together.
+__device__ __forceinline__ bool same_items(const RoutedWindow& a, const RoutedWindow& b) {
+  bool same = a.run_count == b.run_count && a.items == b.items;
+  for (int i = threadIdx.x; i < min(a.run_count, b.run_count); i += blockDim.x) {
+    same &= a.runs[i].expert == b.runs[i].expert && a.runs[i].first_item == b.runs[i].first_item;
+    // The items of a run are passes within row tiles.
+    same &= a.runs[i].tokens == b.runs[i].tokens;
+  }
+  return __syncthreads_and(same) != 0;
+}
+
 /// Gathers the slots of pass `pass` of a run, with the whole of one warp.
 /// \param first  block of the window
 __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const GroupedPlan& plan,
@@ -106,7 +118,7 @@ __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const G
   const Index last = (first + window.used) * x.block_m;
   int count = 0;
   while (true) {
-    const std::int32_t slot = entry < last ? x.sorted_token_ids[entry] : -1;
+    const std::int32_t slot = entry < last ? __ldcg(x.sorted_token_ids + entry) : -1;
     const bool valid = slot_in_range(x, slot);
     const unsigned all = __ballot_sync(0xFFFFFFFFU, valid);
     const int place = count + __popc(all & ((1U << lane) - 1)) - skipped;

@@ -50,6 +50,15 @@ class WeightStream {
     }
   }
 
+  /// After start() and before anything else: waits for what was asked for, of `items` items, and drops it.
+  __device__ void drop(int items) {
+    const Index parts = tiles_to_cover(max(0, share_.last - share_.first), plan_.stage_groups) * items;
+    for (Index i = min(parts, Index{plan_.stages}); i > 0; --i) {
+      static_cast<void>(wait());
+      advance();
+    }
+  }
+
   /// Waits for the next part; the address of its values. Its scales stand behind all values of the stage,
   /// plan.stage_groups * 4 * 512 bytes away.
   [[nodiscard]] __device__ std::uint32_t wait() const {
@@ -60,13 +69,16 @@ class WeightStream {
   __device__ void release() {
     __syncwarp();
     if (asks_) request(stage_);
+    advance();
+  }
+
+ private:
+  __device__ __forceinline__ void advance() {
     if (++stage_ == plan_.stages) {
       stage_ = 0;
       phase_ ^= 1;
     }
   }
-
- private:
   /// A last row tile's warps beyond n read the last strip again.
   __device__ __forceinline__ void find_strip() {
     const int blocks = static_cast<int>(b_.k / MxBlock::k);
