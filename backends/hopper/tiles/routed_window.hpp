@@ -37,7 +37,7 @@ __device__ __forceinline__ void clear_window(RoutedWindow& to) {
 /// Lists the runs of the blocks from `first` on, with all threads of the thread block, at least window_blocks. The
 /// tables have been cleared; they may be read after the call.
 __device__ __noinline__ void list_runs(const RoutingArguments& x, const GroupedPlan& plan, Index first,
-                                          RoutedWindow& to) {
+                                       RoutedWindow& to) {
   const int thread = threadIdx.x;
   const int existing = static_cast<int>(min(x.blocks - first, Index{window_blocks}));
   const int block_m = static_cast<int>(x.block_m);
