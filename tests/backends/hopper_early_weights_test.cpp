@@ -55,7 +55,8 @@ class HopperEarlyWeights : public testing::Test {
                                       .output = OutputType::f32});
     for (int i = 0; i < routings; ++i) {
       std::vector<std::int32_t> ids(slots);
-      for (Index slot = 0; slot < slots; ++slot) ids[static_cast<std::size_t>(slot)] = static_cast<std::int32_t>(random_() % experts);
+      for (Index slot = 0; slot < slots; ++slot)
+        ids[static_cast<std::size_t>(slot)] = static_cast<std::int32_t>(random_() % experts);
       Routing routing = *build_routing(ids, experts, block_m);
       routing.sorted_token_ids.resize(blocks * block_m, slots);
       routing.expert_ids.resize(blocks, 0);
@@ -110,8 +111,12 @@ class HopperEarlyWeights : public testing::Test {
       EXPECT_EQ(E4M3::round(value).value(), value);
     }
     const PackedWeights packed = pack_weights(*dense_->weight_layout, std::array{b});
-    return {upload(a.values()), upload(a.scales()), upload(packed.values), upload(packed.scales),
-            static_cast<Index>(packed.values.size()), static_cast<Index>(packed.scales.size())};
+    return {upload(a.values()),
+            upload(a.scales()),
+            upload(packed.values),
+            upload(packed.scales),
+            static_cast<Index>(packed.values.size()),
+            static_cast<Index>(packed.scales.size())};
   }
   void write_routing(const Writer& w) {
     const GemmProblem p{.m = 1, .n = ints, .k = k, .output = OutputType::f32};

@@ -12,9 +12,9 @@
 namespace millet::hopper {
 namespace {
 
-constexpr std::array all_splits{GroupedSplit{4, 4, 1}, GroupedSplit{4, 2, 1},  GroupedSplit{8, 2, 1},
-                                GroupedSplit{8, 1, 1}, GroupedSplit{16, 1, 1}, GroupedSplit{4, 2, 2},
-                                GroupedSplit{8, 1, 2}};
+constexpr std::array all_splits{GroupedSplit{4, 4, 1, 1}, GroupedSplit{4, 2, 1, 4},      GroupedSplit{8, 2, 1, 1},
+                                GroupedSplit{8, 1, 1, 1}, GroupedSplit{16, 1, 1, 4},     GroupedSplit{4, 2, 2, 1},
+                                GroupedSplit{8, 1, 2, 4}, GroupedSplit{4, 2, 2, 1, true}};
 
 TEST(HopperGroupedPlan, FitsOnTheSmAndKeepsWeightsOnTheirWay) {
   for (const GroupedSplit& split : all_splits) {
@@ -47,7 +47,7 @@ TEST(HopperGroupedPlan, FitsOnTheSmAndKeepsWeightsOnTheirWay) {
 }
 
 TEST(HopperGroupedPlan, TokensOfAWholeShareStayWhereTheyFit) {
-  const GroupedSplit split{4, 4, 1};
+  const GroupedSplit split{4, 4, 1, 1};
   EXPECT_EQ(round_groups_of(grouped_plan(1536, 6144, 16, 128, split), 1), 12);
   EXPECT_EQ(round_groups_of(grouped_plan(1536, 3072, 16, 1, split), 2), 6);
   EXPECT_LT(round_groups_of(grouped_plan(1536, 6144, 16, 128, split), 2), 12);
@@ -65,44 +65,76 @@ std::vector<RoutedRun> runs_of(const std::vector<int>& tokens, const GroupedPlan
   return runs;
 }
 
-TEST(HopperItemCursor, VisitsEveryPassOfEveryRowTileOnce) {
+TEST(HopperItemCursor, VisitsEverySplitOfEveryPassOfEveryRowTileOnce) {
   for (const std::vector<int>& tokens : {std::vector{1}, std::vector{1, 2, 33, 8, 64, 65, 1}, std::vector{200, 1},
                                          std::vector<int>(19, 3), std::vector{32, 32, 32, 31}}) {
-    for (const Index n : {5, 64, 200, 1536}) {
-      const GroupedPlan plan = grouped_plan(n, 256, 4096, 16, {4, 2, 1});
+    for (const auto& [n, splits] : {std::pair<Index, int>{5, 1}, {64, 4}, {200, 1}, {200, 3}, {1536, 4}}) {
+      const GroupedPlan plan = grouped_plan(n, 1280, 4096, 16, {4, 2, 1, splits});
       const std::vector<RoutedRun> runs = runs_of(tokens, plan);
       const int items = runs.back().first_item;
       for (const int blocks : {1, 3, 132, 264}) {
         std::size_t run = 0;
         int row_tile = 0;
         int pass = 0;
+        int split = 0;
+        int group = 0;
         int visited = 0;
         for (int block = 0; block < blocks; ++block) {
-          const int first = part_of_items(items, block, blocks);
-          const int last = part_of_items(items, block + 1, blocks);
-          EXPECT_LE(last - first, (items + blocks - 1) / blocks);
+          const int first = first_split_of(items * splits, block, blocks);
+          const int last = first_split_of(items * splits, block + 1, blocks);
+          EXPECT_LE(last - first, (items * splits + blocks - 1) / blocks);
           if (first == last) continue;
           ItemCursor cursor(runs.data(), static_cast<int>(tokens.size()), plan, first, last);
-          for (; !cursor.done(); ++visited) {
+          while (!cursor.done()) {
             ASSERT_EQ(&cursor.run(), &runs[run]);
             ASSERT_EQ(cursor.row_tile(), row_tile);
             ASSERT_EQ(cursor.pass(), pass);
-            const int passes = passes_of(tokens[run], plan);
+            ASSERT_EQ(cursor.item(), visited);
+            ASSERT_EQ(cursor.first_split(), split);
+            ASSERT_EQ(cursor.groups(plan).first, group);
+            ASSERT_GT(cursor.groups(plan).last, group);
+            split = cursor.last_split(plan);
+            group = cursor.groups(plan).last;
+            ASSERT_EQ(split == splits, group == plan.groups);
+            const bool whole = split == splits;
+            const bool ends = visited * splits + split == last;  // the range, within the item or with it
+            ASSERT_TRUE(whole || ends);
             bool same_tokens = false;
-            if (++pass == passes) {
-              pass = 0;
-              if (++row_tile == plan.row_tiles) {
-                row_tile = 0;
-                ++run;
-              } else {
-                same_tokens = passes == 1;
+            if (whole) {
+              ++visited;
+              split = 0;
+              group = 0;
+              if (++pass == passes_of(tokens[run], plan)) {
+                pass = 0;
+                if (++row_tile == plan.row_tiles) {
+                  row_tile = 0;
+                  ++run;
+                } else {
+                  same_tokens = passes_of(tokens[run], plan) == 1;
+                }
               }
             }
-            ASSERT_EQ(cursor.next(plan), same_tokens);
+            const bool same = cursor.next(plan);
+            ASSERT_TRUE(cursor.done() || same == same_tokens);
           }
         }
         EXPECT_EQ(visited, items);
       }
+    }
+  }
+}
+
+TEST(HopperShareOfRange, CoversTheRangeOnce) {
+  for (const GroupRange all : {GroupRange{0, 1}, GroupRange{5, 5}, GroupRange{3, 20}}) {
+    for (const int shares : {1, 2, 4, 7}) {
+      int next = all.first;
+      for (int share = 0; share < shares; ++share) {
+        const GroupRange part = share_of_range(all, share, shares);
+        EXPECT_EQ(part.first, next);
+        EXPECT_LE(part.last - part.first, (all.last - all.first + shares - 1) / shares);
+        next = part.last;
+      }
+      EXPECT_EQ(next, all.last);
     }
   }
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "millet/backends/hopper/tiles/grouped_launch.hpp"
 #include "millet/backends/hopper/tiles/launch.hpp"
 #include "millet/backends/hopper/tiles/routed_window.hpp"
 #include "millet/backends/hopper/tiles/share_sums.hpp"
+#include "millet/backends/hopper/tiles/split_sums.hpp"
 #include "millet/backends/hopper/tiles/warpgroup_product.hpp"
 #include "millet/backends/hopper/tiles/weight_stream.hpp"
 
@@ -52,12 +55,14 @@ __device__ __forceinline__ void add_streamed_groups(const GroupedWgmmaArguments&
   }
 }
 
-/// One item with all threads of the block: its tokens times a tile of rows, stored in C.
-/// \param sums  shared memory for the sums of all teams: not what the item before this one used, unless Tiles is 4
+/// One item with all threads of the block: its tokens times a tile of rows, or the splits of it that this block has,
+/// stored in C or left in the workspace. \param sums  shared memory for the sums of all teams: not what the item before
+/// this one used, unless Tiles is 4
 template <int Tiles>
 __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, WeightStream& stream, TeamTokens& at,
-                                              const ItemTokens& item, int row_tile, float* sums, int row_warp,
-                                              int k_warp, int lane) {
+                                              const ItemTokens& item, const ItemCursor& place,
+                                              const SplitSums& split_sums, float* sums, int row_warp, int k_warp,
+                                              int lane) {
   const GemmArguments& gemm = x.product.gemm;
   const auto row_of = [&](int token) {
     return token < item.count ? item.slots[token] / static_cast<int>(x.routing.a_div) : Index{-1};
@@ -87,27 +92,39 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   store_sums<Tiles>(sums + k_warp * share_stride + row_warp * strip_rows, token_stride, lane, total);
   __syncthreads();
   const int row_shift = log2_of(rows);
-  const Index first_column = Index{row_tile} * rows;
+  const auto sum_of_teams = [&](int i) {
+    const float* const from = sums + (i >> row_shift) * token_stride + (i & (rows - 1));
+    float sum = from[0];
+#pragma unroll 1
+    for (int share = 1; share < gemm.split.k_warps; ++share) sum += from[share * share_stride];
+    return sum;
+  };
+  if (place.first_split() > 0) {
+    split_sums.leave(item.count * rows, sum_of_teams);
+    return;
+  }
+  const int end = (place.item() + 1) * x.plan.splits;
+  const bool others = place.last_split(x.plan) < x.plan.splits;
+  if (others) split_sums.await(end);
+  const Index first_column = Index{place.row_tile()} * rows;
 #pragma unroll 1
   for (int i = threadIdx.x; i < item.count * rows; i += blockDim.x) {
     const int token = i >> row_shift;
     const int row = i & (rows - 1);
-    const float* const from = sums + token * token_stride + row;
-    float sum = from[0];
-#pragma unroll 1
-    for (int share = 1; share < gemm.split.k_warps; ++share) sum += from[share * share_stride];
+    float sum = sum_of_teams(i);
+    if (others) sum = split_sums.add(end, i, sum);
     if (x.routing.slot_weights != nullptr) sum *= item.weights[token];
     const Index column = first_column + row;
     if (column < gemm.b.n) store_element(gemm.c, item.slots[token], column, sum);
   }
+  if (others) split_sums.take(end);
 }
 
-/// This thread block's part of a window's items.
-__device__ __forceinline__ ItemCursor items_of_block(const RoutedWindow& window, const GroupedPlan& plan) {
-  const auto block = static_cast<int>(blockIdx.x);
+/// A thread block's part of a window's items.
+__device__ __forceinline__ ItemCursor items_of_block(const RoutedWindow& window, const GroupedPlan& plan, int block) {
   const auto blocks = static_cast<int>(gridDim.x);
-  const int first = part_of_items(window.items, block, blocks);
-  const int last = part_of_items(window.items, block + 1, blocks);
+  const int first = first_split_of(window.items * plan.splits, block, blocks);
+  const int last = first_split_of(window.items * plan.splits, block + 1, blocks);
   return first < last ? ItemCursor(window.runs, window.run_count, plan, first, last) : ItemCursor();
 }
 
@@ -131,14 +148,14 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   const std::uint32_t ring_bytes = x.plan.stages * x.plan.stage_groups * stream_group_bytes;
   const std::uint32_t own = shared_address(shared) + x.plan.table_bytes + x.plan.sums_bytes +
                             k_warp * (x.plan.token_bytes + split.row_warps * ring_bytes);
-  const int groups = static_cast<int>(tiles_to_cover(x.product.gemm.b.k, blocks_per_group * MxBlock::k));
-  const GroupRange share = share_of(groups, k_warp, split.k_warps);
+  // Blocks wait for those after them in the order of the splits, so these start first.
+  const int block = static_cast<int>(gridDim.x - 1 - blockIdx.x);
   TeamTokens at{own,
                 {static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp},
-                share,
+                /*share=*/{},
                 /*staged=*/false,
                 /*plain=*/false};
-  WeightStream stream(x.product.gemm.b, x.plan, share, row_warp, split.row_warps,
+  WeightStream stream(x.product.gemm.b, x.plan, row_warp, split.row_warps, k_warp, split.k_warps,
                       own + x.plan.token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane);
   clear_window(tables[0]);
   if (x.early_weights) clear_window(tables[1]);
@@ -146,12 +163,12 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   bool started = false;
   if (x.early_weights) {
     list_runs(x.routing, x.plan, 0, tables[0]);
-    const ItemCursor guess = items_of_block(tables[0], x.plan);
+    const ItemCursor guess = items_of_block(tables[0], x.plan, block);
     stream.start(guess);
     wait_for_preceding_kernel();
     list_runs(x.routing, x.plan, 0, tables[1]);
     started = same_items(tables[0], tables[1]);
-    if (!started) stream.drop(guess.left());
+    if (!started) stream.drop(guess);
   } else {
     wait_for_preceding_kernel();
     list_runs(x.routing, x.plan, 0, tables[0]);
@@ -163,7 +180,8 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   int buffer = 0;
 #pragma unroll 1
   for (Index first = 0;;) {
-    ItemCursor items = items_of_block(window, x.plan);
+    ItemCursor items = items_of_block(window, x.plan, block);
+    const SplitSums split_sums(x, block, window.items * x.plan.splits);
     if (!started) stream.start(items);
     started = false;
 #pragma unroll 1
@@ -175,15 +193,18 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
         at.staged = false;
         __syncthreads();
       }
+      const GroupRange share = share_of_range(items.groups(x.plan), k_warp, split.k_warps);
+      at.staged &= share.first == at.share.first && share.last == at.share.last;
+      at.share = share;
       const ItemTokens& tokens = gathered[buffer];
       float* const other_sums = sums + (odd ? x.plan.sums_bytes / 2 / static_cast<int>(sizeof(float)) : 0);
       odd = !odd;
       if (tokens.count <= tokens_per_tile) {
-        multiply_item<1>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
+        multiply_item<1>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
       } else if (tokens.count <= 2 * tokens_per_tile) {
-        multiply_item<2>(x, stream, at, tokens, items.row_tile(), other_sums, row_warp, k_warp, lane);
+        multiply_item<2>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
       } else {
-        multiply_item<4>(x, stream, at, tokens, items.row_tile(), sums, row_warp, k_warp, lane);
+        multiply_item<4>(x, stream, at, tokens, items, split_sums, sums, row_warp, k_warp, lane);
       }
       same_tokens = items.next(x.plan);
     }
@@ -209,7 +230,7 @@ cudaError_t launch_grouped_gemm_wgmma(const GroupedWgmmaArguments& x, const Grou
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(sms * split.blocks));
+  config.gridDim = dim3(static_cast<unsigned>(std::min(sms * split.blocks, largest_grouped_grid)));
   config.blockDim = dim3(static_cast<unsigned>(split.row_warps * split.k_warps * warp_lanes));
   config.dynamicSmemBytes = static_cast<std::size_t>(grouped_shared_bytes(split, x.plan));
   config.stream = stream;

@@ -19,28 +19,31 @@ struct GroupedGemmWgmmaBlockScale {
   using Problem = GroupedProblem;
   using Weights = StripWeights;
   using Policy = GroupedSplit;
-  static constexpr Policy policies[] = {{4, 2, 1},       {4, 4, 1},       {8, 2, 1},       {8, 1, 1},
-                                        {16, 1, 1},      {4, 2, 2},       {8, 1, 2},       {4, 2, 1, true},
-                                        {4, 4, 1, true}, {8, 2, 1, true}, {8, 1, 1, true}, {16, 1, 1, true},
-                                        {4, 2, 2, true}, {8, 1, 2, true}};
+  static constexpr Policy policies[] = {{4, 2, 1, 1},       {4, 2, 1, 4},       {4, 4, 1, 1},       {4, 4, 1, 4},
+                                        {8, 2, 1, 1},       {8, 1, 1, 1},       {8, 1, 1, 4},       {4, 2, 2, 1},
+                                        {8, 1, 2, 1},       {4, 2, 1, 1, true}, {4, 2, 1, 4, true}, {4, 4, 1, 1, true},
+                                        {4, 4, 1, 4, true}, {8, 2, 1, 1, true}, {8, 1, 1, 1, true}, {8, 1, 1, 4, true},
+                                        {4, 2, 2, 1, true}, {8, 1, 2, 1, true}};
   static_assert(!policies[0].early_weights);  // those are for tuned rows alone (docs/decisions/0008)
   static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
 
   static std::string name(const Policy& policy) {
-    return fmt::format("{} x {} warps, {} an SM{}", policy.row_warps, policy.k_warps, policy.blocks,
-                       policy.early_weights ? ", early weights" : "");
+    return fmt::format("{} x {} warps, {} an SM, {} splits{}", policy.row_warps, policy.k_warps, policy.blocks,
+                       policy.splits, policy.early_weights ? ", early weights" : "");
   }
   static constexpr Verdict supports(const Problem& p) noexcept {
-    if (p.padded_slots > largest_grid / tiles_to_cover(p.n, strip_rows))
+    if (p.padded_slots > largest_grid / largest_splits / tiles_to_cover(p.n, strip_rows))
       return {"n times the routing entries outside the envelope"};
     if (p.slots > largest_grid || p.a_div > largest_grid) return {"slots outside the envelope"};
     if (p.k > largest_k) return {"k outside the envelope"};
     return envelope.contains(p);
   }
-  static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
+  static constexpr Index workspace_bytes(const Problem& p, const Policy& policy) noexcept {
+    return grouped_workspace_bytes(policy, grouped_plan(p.n, p.k, p.slots, p.experts, policy));
+  }
 
-  static Expected<void> run(const Problem& p, const GroupedOperands<StripWeights>& x, const Policy& policy, Workspace,
-                            Stream stream) {
+  static Expected<void> run(const Problem& p, const GroupedOperands<StripWeights>& x, const Policy& policy,
+                            Workspace workspace, Stream stream) {
     GroupedWgmmaArguments arguments{};
     arguments.plan = grouped_plan(p.n, p.k, p.slots, p.experts, policy);
     arguments.product.gemm = {weights_arguments(x.b, x.expert_value_stride, x.expert_scale_stride),
@@ -50,6 +53,7 @@ struct GroupedGemmWgmmaBlockScale {
                               {policy.row_warps, policy.k_warps, /*cluster=*/1},
                               /*round_groups=*/0};
     arguments.product.plan.chunk_groups = all_in_one_chunk;
+    arguments.workspace = workspace.data;
     arguments.early_weights = policy.early_weights;
     arguments.routing = routing_arguments(p, x.routing);
     return checked(id, launch_grouped_gemm_wgmma(arguments, policy, static_cast<cudaStream_t>(stream.handle)));
@@ -57,7 +61,8 @@ struct GroupedGemmWgmmaBlockScale {
 
  private:
   static constexpr Index largest_k = Index{1} << 30;  // block numbers and shared-memory offsets fit 32 bits
-  static constexpr int all_in_one_chunk = 1 << 24;    // more groups than tokens ever stand in shared memory for
+  static constexpr Index largest_splits = 8;
+  static constexpr int all_in_one_chunk = 1 << 24;  // more groups than tokens ever stand in shared memory for
 };
 
 }  // namespace millet::hopper

@@ -14,6 +14,7 @@ struct GroupedWgmmaArguments {
   WarpgroupGemmArguments product;
   RoutingArguments routing;
   GroupedPlan plan;
+  void* workspace;  ///< as grouped_workspace_bytes says
   bool early_weights;
 };
 

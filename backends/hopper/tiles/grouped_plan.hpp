@@ -11,9 +11,12 @@
 // How the grouped kernel on wgmma shares out its work and its shared memory: arithmetic that needs no GPU.
 //
 // Consecutive routing blocks of one expert are a run. An item is row_warps strips of an expert's weights times as many
-// of a run's tokens as one pass takes. Items are numbered run by run, row tile by row tile, and each thread block takes
-// an equal, contiguous part of the numbers, so that it seldom changes its tokens. The passes of a row tile follow one
-// another, so that all but the first find the weights in L2.
+// of a run's tokens as one pass takes. Items are numbered run by run, row tile by row tile, each in `splits` splits of
+// its k, and each thread block takes an equal, contiguous range of splits, so that it seldom changes its tokens. The
+// passes of a row tile follow one another, so that all but the first find the weights in L2.
+//
+// Where a range ends within an item, the block that has the item's first split stores C. It adds what the blocks after
+// it have left in the workspace: they began with that item and it ends with it, so it hardly waits.
 
 namespace millet::hopper {
 
@@ -37,6 +40,7 @@ struct GroupedSplit {
   int row_warps;
   int k_warps;
   int blocks;
+  int splits;  ///< of an item's k, which different thread blocks may take
   /// Ask for weights before the preceding kernel of the stream has ended, by the routing as it stands then; what was
   /// asked for is dropped if the routing has changed once it has. So that kernel must not write weights, but may write
   /// the routing.
@@ -44,6 +48,8 @@ struct GroupedSplit {
 };
 
 struct GroupedPlan {
+  int groups;        ///< of all k
+  int splits;        ///< of an item's k, at most its groups
   int row_tiles;     ///< that cover n
   int pass_tokens;   ///< that an item takes: 8, 16 or 32
   int table_bytes;   ///< of the tables of routing, two of them with early weights
@@ -66,33 +72,42 @@ struct RoutedRun {
   return (tokens - 1) / plan.pass_tokens + 1;
 }
 
-/// Items that thread block `block` of `blocks` takes: from part_of_items(block) up to that of the next.
-[[nodiscard]] MILLET_HD constexpr int part_of_items(int items, int block, int blocks) noexcept {
-  return static_cast<int>(Index{items} * block / blocks);
+/// The first of `splits` that thread block `block` of `blocks` takes; it goes on up to that of the next block.
+[[nodiscard]] MILLET_HD constexpr int first_split_of(int splits, int block, int blocks) noexcept {
+  return static_cast<int>(Index{splits} * block / blocks);
 }
 
-/// Walks over items. The runs end with one that has nothing but the first item beyond the last.
+/// What of `all` share `share` of `shares` gets, maybe nothing.
+[[nodiscard]] MILLET_HD constexpr GroupRange share_of_range(GroupRange all, int share, int shares) noexcept {
+  const int count = all.last - all.first;
+  return {all.first + count * share / shares, all.first + count * (share + 1) / shares};
+}
+
+/// Walks over the items of a range of splits; of the first and the last there may be some splits only. The runs end
+/// with one that has nothing but the first item beyond the last.
 class ItemCursor {
  public:
   /// No items.
   ItemCursor() = default;
-  /// \param run_count  without the one at the end, at least 1; item must be below last
-  MILLET_HD ItemCursor(const RoutedRun* runs, int run_count, const GroupedPlan& plan, int item, int last)
-      : run_(runs), left_(last - item) {
+  /// \param run_count    without the one at the end, at least 1
+  /// \param first, last  splits; first is below last
+  MILLET_HD ItemCursor(const RoutedRun* runs, int run_count, const GroupedPlan& plan, int first, int last)
+      : run_(runs), item_(first / plan.splits), first_split_(first % plan.splits), left_(last - first) {
     for (int step = run_count; step > 1;) {  // the last run that starts at or before the item
       const int half = step / 2;
-      if (run_[half].first_item <= item) run_ += half;
+      if (run_[half].first_item <= item_) run_ += half;
       step -= half;
     }
     passes_ = passes_of(run_->tokens, plan);
-    row_tile_ = (item - run_->first_item) / passes_;
-    pass_ = (item - run_->first_item) % passes_;
+    row_tile_ = (item_ - run_->first_item) / passes_;
+    pass_ = (item_ - run_->first_item) % passes_;
   }
-  [[nodiscard]] MILLET_HD int left() const { return left_; }
   [[nodiscard]] MILLET_HD bool done() const { return left_ <= 0; }
   /// Returns whether the next item has the same tokens.
   MILLET_HD bool next(const GroupedPlan& plan) {
-    --left_;
+    left_ -= last_split(plan) - first_split_;
+    first_split_ = 0;
+    ++item_;
     const bool only_pass = passes_ == 1;
     if (++pass_ < passes_) return false;
     pass_ = 0;
@@ -103,12 +118,24 @@ class ItemCursor {
     return false;
   }
   [[nodiscard]] MILLET_HD const RoutedRun& run() const { return *run_; }
+  [[nodiscard]] MILLET_HD int item() const { return item_; }
   [[nodiscard]] MILLET_HD int row_tile() const { return row_tile_; }
   [[nodiscard]] MILLET_HD int pass() const { return pass_; }
+  /// What of the item is in the range: [first_split, last_split) of plan.splits.
+  [[nodiscard]] MILLET_HD int first_split() const { return first_split_; }
+  [[nodiscard]] MILLET_HD int last_split(const GroupedPlan& plan) const {
+    return first_split_ + left_ < plan.splits ? first_split_ + left_ : plan.splits;
+  }
+  /// The groups of these.
+  [[nodiscard]] MILLET_HD GroupRange groups(const GroupedPlan& plan) const {
+    return {plan.groups * first_split_ / plan.splits, plan.groups * last_split(plan) / plan.splits};
+  }
 
  private:
   const RoutedRun* run_ = nullptr;
-  int left_ = 0;
+  int item_ = 0;
+  int first_split_ = 0;
+  int left_ = 0;  ///< splits, this item's among them
   int passes_ = 0;
   int row_tile_ = 0;
   int pass_ = 0;
@@ -133,6 +160,19 @@ static_assert(window_table_bytes % 128 == 0);
   return plan.table_bytes + plan.sums_bytes + split.k_warps * (plan.token_bytes + ring);
 }
 
+/// Thread blocks of a launch at most: 132 SMs have at most 264.
+inline constexpr int largest_grouped_grid = 320;
+
+/// The workspace: a flag for each thread block, then its sums [token][row] of the item that it began within.
+inline constexpr int workspace_flag_bytes = largest_grouped_grid * 4;
+[[nodiscard]] MILLET_HD constexpr int workspace_sums(const GroupedPlan& plan, int row_warps) noexcept {
+  return plan.pass_tokens * row_warps * strip_rows;
+}
+[[nodiscard]] constexpr Index grouped_workspace_bytes(const GroupedSplit& split, const GroupedPlan& plan) noexcept {
+  if (plan.splits == 1) return 0;
+  return workspace_flag_bytes + Index{largest_grouped_grid} * workspace_sums(plan, split.row_warps) * 4;
+}
+
 /// \param slots  of the problem: a valid routing gives no expert more tokens
 [[nodiscard]] constexpr GroupedPlan grouped_plan(Index n, Index k, Index slots, Index experts,
                                                  const GroupedSplit& split) noexcept {
@@ -140,6 +180,8 @@ static_assert(window_table_bytes % 128 == 0);
   const Index groups = tiles_to_cover(k, blocks_per_group * MxBlock::k);
   const Index share = tiles_to_cover(groups, split.k_warps);  // of the largest team
   const int most_tiles = pass_tiles(slots);
+  plan.groups = static_cast<int>(groups);
+  plan.splits = static_cast<int>(std::min<Index>(split.splits, groups));
   plan.pass_tokens = most_tiles * 8;
   plan.row_tiles = static_cast<int>(tiles_to_cover(n, split.row_warps * strip_rows));
   plan.table_bytes = window_table_bytes * (split.early_weights ? 2 : 1);

@@ -95,11 +95,7 @@ __device__ __forceinline__ void load_group(const LaneWeights<RowMajor>& weights,
 /// The exponent of a power of two.
 __device__ __forceinline__ int log2_of(int power) { return __ffs(power) - 1; }
 
-/// The part [first, last) of a strip's groups that share `share` of `shares` gets. Sizes differ by at most one.
-struct GroupRange {
-  int first;
-  int last;
-};
+/// The part of a strip's groups that share `share` of `shares` gets. Sizes differ by at most one.
 __device__ __forceinline__ GroupRange share_of(int groups, int share, int shares) {
   // At most 2^31 / 128 groups and 16 shares: 32 bits hold the products, and divide faster than 64.
   return {share * groups / shares, (share + 1) * groups / shares};

@@ -35,6 +35,12 @@ struct OutputArguments {
   bool bf16;         ///< else f32
 };
 
+/// Groups of four blocks of k, [first, last).
+struct GroupRange {
+  int first;
+  int last;
+};
+
 /// How the warps of a thread block share its work, and the blocks of a cluster: `row_warps` strips of 16 rows, each
 /// with its k shared out over `k_warps` warps of each of `cluster` blocks. All are powers of two; for the kernels on
 /// wgmma cluster may be any number up to 8.

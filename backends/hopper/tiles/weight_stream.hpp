@@ -15,20 +15,21 @@ namespace millet::hopper {
 
 class WeightStream {
  public:
-  /// \param share     groups of each item that this warp's team takes, maybe none
   /// \param strip     of this warp in a row tile of `row_warps` strips
+  /// \param team      of this warp, of `teams` that share each item's k
   /// \param ring      address of plan.stages * plan.stage_groups * stream_group_bytes
   /// \param barriers  address of plan.stages barriers
-  __device__ WeightStream(const StripWeightsArguments& b, const GroupedPlan& plan, GroupRange share, int strip,
-                          int row_warps, std::uint32_t ring, std::uint32_t barriers, int lane)
+  __device__ WeightStream(const StripWeightsArguments& b, const GroupedPlan& plan, int strip, int row_warps, int team,
+                          int teams, std::uint32_t ring, std::uint32_t barriers, int lane)
       : b_(b),
         plan_(plan),
-        share_(share),
         strip_(strip),
         row_warps_(row_warps),
+        team_(team),
+        teams_(teams),
         ring_(ring),
         barriers_(barriers),
-        asks_(lane == 0 && share.first < share.last) {
+        asks_(lane == 0) {
     if (asks_) {
 #pragma unroll 1
       for (int i = 0; i < plan.stages; ++i) initialize_barrier(barriers + i * 8, 1);
@@ -41,8 +42,7 @@ class WeightStream {
   __device__ void start(const ItemCursor& items) {
     if (!asks_) return;
     next_ = items;
-    next_group_ = share_.first;
-    if (!next_.done()) find_strip();
+    enter_item();
 #pragma unroll 1
     for (int i = 0, stage = stage_; i < plan_.stages; ++i) {
       request(stage);
@@ -50,12 +50,15 @@ class WeightStream {
     }
   }
 
-  /// After start() and before anything else: waits for what was asked for, of `items` items, and drops it.
-  __device__ void drop(int items) {
-    const Index parts = tiles_to_cover(max(0, share_.last - share_.first), plan_.stage_groups) * items;
-    for (Index i = min(parts, Index{plan_.stages}); i > 0; --i) {
-      static_cast<void>(wait());
-      advance();
+  /// After start(items) and before anything else: waits for what was asked for and drops it.
+  __device__ void drop(ItemCursor items) {
+    int left = plan_.stages;
+    for (; left > 0 && !items.done(); items.next(plan_)) {
+      const GroupRange share = share_of_range(items.groups(plan_), team_, teams_);
+      for (int group = share.first; group < share.last && left > 0; group += plan_.stage_groups, --left) {
+        static_cast<void>(wait());
+        advance();
+      }
     }
   }
 
@@ -79,19 +82,25 @@ class WeightStream {
       phase_ ^= 1;
     }
   }
-  /// A last row tile's warps beyond n read the last strip again.
-  __device__ __forceinline__ void find_strip() {
+  /// Goes on to the next item that has something for this warp's team. A last row tile's warps beyond n read the last
+  /// strip again.
+  __device__ __forceinline__ void enter_item() {
+#pragma unroll 1
+    for (; !next_.done(); next_.next(plan_)) {
+      share_ = share_of_range(next_.groups(plan_), team_, teams_);
+      if (share_.first < share_.last) break;
+    }
+    if (next_.done()) return;
     const int blocks = static_cast<int>(b_.k / MxBlock::k);
-    const Index groups = tiles_to_cover(blocks, blocks_per_group);
     const Index last = tiles_to_cover(b_.n, strip_rows) - 1;
     const Index strip = min(Index{next_.row_tile()} * row_warps_ + strip_, last);
     const Index expert = next_.run().expert;
     values_ = b_.values + expert * b_.expert_value_stride + strip * blocks * StripValues::tile_size;
-    scales_ = b_.scales + expert * b_.expert_scale_stride + strip * groups * StripScales::tile_size;
+    scales_ = b_.scales + expert * b_.expert_scale_stride + strip * plan_.groups * StripScales::tile_size;
   }
   __device__ __forceinline__ void request(int stage) {
     if (next_.done()) return;
-    const int first = next_group_;
+    const int first = share_.first;
     const int last = min(share_.last, first + plan_.stage_groups);
     const int blocks = static_cast<int>(b_.k / MxBlock::k);
     const int value_bytes = (min(blocks, last * blocks_per_group) - first * blocks_per_group) * 512;
@@ -101,18 +110,18 @@ class WeightStream {
     expect_bytes(barrier, value_bytes + scale_bytes);
     copy_bulk(to, values_ + Index{first} * (blocks_per_group * 512), value_bytes, barrier);
     copy_bulk(to + plan_.stage_groups * (blocks_per_group * 512), scales_ + Index{first} * 64, scale_bytes, barrier);
-    next_group_ = last;
+    share_.first = last;
     if (last < share_.last) return;
-    next_group_ = share_.first;
     next_.next(plan_);
-    if (!next_.done()) find_strip();
+    enter_item();
   }
 
   const StripWeightsArguments& b_;
   const GroupedPlan& plan_;
-  GroupRange share_;
   int strip_;
   int row_warps_;
+  int team_;
+  int teams_;
   std::uint32_t ring_;
   std::uint32_t barriers_;
   int stage_ = 0;
@@ -120,7 +129,7 @@ class WeightStream {
   bool asks_;
   // What is asked for next, known to the lane that asks.
   ItemCursor next_;
-  int next_group_ = 0;
+  GroupRange share_{};  ///< what is left of the item's
   const std::uint8_t* values_ = nullptr;
   const std::uint8_t* scales_ = nullptr;
 };
