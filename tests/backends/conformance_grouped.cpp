@@ -73,6 +73,7 @@ std::vector<Shape> shapes() {
       {8, 2, 8, 33, 768, 4, true, false},    {257, 6, 3, 5, 32, 2, false, false},
       {1025, 3, 2, 3, 32, 1, true, false},   {4, 4, 2, 130, 3072, 16, true, true},
       {2, 2, 1, 16, 6144, 64, false, false}, {2, 150, 1, 5, 32, 1, false, true},
+      {3, 600, 1, 20, 96, 1, false, true},
   };
 }
 
