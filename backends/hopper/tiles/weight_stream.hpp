@@ -40,6 +40,7 @@ class WeightStream {
 
   /// Asks for the first parts of these items, as many as the ring holds; all of earlier ones have been released.
   __device__ void start(const ItemCursor& items) {
+    __syncwarp();  // a lane that still waits for an earlier part would miss its phase
     if (!asks_) return;
     next_ = items;
     enter_item();
