@@ -129,7 +129,9 @@ void add_outcome(Record& record, const RecordCommon& common, const ContestResult
   record.clock.before_ghz = measurement.clock_before_ghz;
   record.clock.after_ghz = measurement.clock_after_ghz;
   record.clock.throttled = measurement.throttled();
-  record.roof = record_roof({record.work.bytes, record.work.flops}, common.ceilings, record.result.median_ns);
+  const HostRoofs* const rounds = own.on_host() ? result.host_roofs_of(own.threads()) : nullptr;
+  const Ceilings ceilings = rounds == nullptr ? common.ceilings : ceilings_of_case(common.ceilings, *rounds, protocol);
+  record.roof = record_roof({record.work.bytes, record.work.flops}, ceilings, record.result.median_ns);
   for (const HostOutcome& host : result.host_baselines) {
     if (own.on_host() && host.threads == own.threads()) add_baseline(record, host.outcome, "performance");
   }

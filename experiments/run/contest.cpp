@@ -49,10 +49,10 @@ reference::Product run_oracle(const HostGrouped& operands) { return reference::e
 Index expert_count(const GemmProblem&) { return 1; }
 Index expert_count(const GroupedProblem& p) { return p.experts; }
 
-// Contestants that are ready to be timed, and where their results go.
+// Contestants that are ready to be timed, and where their times go.
 struct Field {
   std::vector<Contender> contenders;
-  std::vector<Outcome*> outcomes;
+  std::vector<Measurement*> measurements;
 };
 
 template <class P>
@@ -94,7 +94,7 @@ void enter_kernel(const Contest<P>& contest, const Choice<P>& choice, const Cont
                                   options.protocol == Protocol::cold_graph ? Replay::graph : Replay::eager, plan.cache);
   if (!contender) return stop(contender.error());
   field.contenders.push_back(*std::move(contender));
-  field.outcomes.push_back(&outcome);
+  field.measurements.push_back(&outcome.measurement);
 }
 
 template <class P>
@@ -122,7 +122,7 @@ void enter_host_baseline(const Contest<P>& contest, const HostBaseline& baseline
     return;
   }
   field.contenders.push_back(run->contender(outcome.name, plan.cache));
-  field.outcomes.push_back(&outcome);
+  field.measurements.push_back(&outcome.measurement);
 }
 
 template <class P>
@@ -139,10 +139,29 @@ void enter_reference(const Contest<P>& contest, Outcome& outcome, Field& field) 
                              : elapsed.count();
   });
   field.contenders.push_back(std::move(contender));
-  field.outcomes.push_back(&outcome);
+  field.measurements.push_back(&outcome.measurement);
+}
+
+void enter_host_roofs(const HostRoofLoops& loops, Protocol protocol, Index weight_bytes, HostRoofs& roofs,
+                      Field& field) {
+  roofs.threads = loops.threads();
+  if (loops.buffer_bytes() == 0) return;
+  roofs.description = loops.description();
+  roofs.read_bytes = static_cast<double>(roof_sample_bytes(protocol, weight_bytes));
+  roofs.flops = loops.multiply_add_flops();
+  field.contenders.push_back(read_contender(loops, protocol, weight_bytes));
+  field.measurements.push_back(&roofs.read);
+  field.contenders.push_back(multiply_add_contender(loops));
+  field.measurements.push_back(&roofs.multiply_add);
 }
 
 }  // namespace
+
+const HostRoofs* ContestResult::host_roofs_of(Index threads) const noexcept {
+  const auto found = std::find_if(host_roofs.begin(), host_roofs.end(),
+                                  [&](const HostRoofs& roofs) { return roofs.threads == threads; });
+  return found == host_roofs.end() ? nullptr : &*found;
+}
 
 template <class P>
 Expected<reference::Comparison> verify_instance(const KernelInstance<P>& instance, const reference::Product& expected) {
@@ -162,6 +181,7 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   result.baseline_kernels.resize(contest.baseline_kernels.size());
   result.host_baselines.resize(contest.host_baselines.size() * contest.host_threads.size());
   result.reference.resize(contest.time_reference ? 1 : 0);
+  result.host_roofs.resize(contest.host_roofs.size());
 
   // Decoded weights take about four copies' room, but need a fourth of the copies.
   const std::size_t sharers = result.kernels.size() + result.baseline_kernels.size() + result.host_baselines.size();
@@ -185,6 +205,10 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
     }
   }
   for (Outcome& outcome : result.reference) enter_reference(contest, outcome, field);
+  for (std::size_t i = 0; i < result.host_roofs.size(); ++i) {
+    enter_host_roofs(*contest.host_roofs[i], options.protocol, contest.touched_weight_bytes, result.host_roofs[i],
+                     field);
+  }
 
   SamplerOptions sampler;
   if (options.protocol == Protocol::hot_eager) sampler = hot_eager_options(options.seconds);
@@ -192,8 +216,7 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   sampler.seed = options.seed;
   auto measurements = sample(field.contenders, sampler);
   if (!measurements) return fail(std::move(measurements));
-  for (std::size_t i = 0; i < field.outcomes.size(); ++i)
-    field.outcomes[i]->measurement = std::move((*measurements)[i]);
+  for (std::size_t i = 0; i < field.measurements.size(); ++i) *field.measurements[i] = std::move((*measurements)[i]);
   return result;
 }
 

@@ -11,6 +11,7 @@
 #include "millet/measure/sampler.hpp"
 #include "millet/reference/error_bound.hpp"
 #include "run/backend_session.hpp"
+#include "run/host_roofs.hpp"
 
 namespace millet {
 
@@ -51,6 +52,7 @@ struct Contest {
   std::vector<Index> host_threads;                  ///< each of them runs with each number of threads
   BaselineWeightCache* kept = nullptr;              ///< keeps their weights for the next m; null: not kept
   bool time_reference = false;                      ///< time the oracle itself
+  std::vector<const HostRoofLoops*> host_roofs;     ///< loops that take turns with the kernels
 };
 
 struct HostOutcome {
@@ -63,6 +65,10 @@ struct ContestResult {
   std::vector<Outcome> baseline_kernels;    ///< likewise
   std::vector<HostOutcome> host_baselines;  ///< each with each number of threads
   std::vector<Outcome> reference;           ///< at most one
+  std::vector<HostRoofs> host_roofs;        ///< as in Contest
+
+  /// Those of `threads` threads, or null.
+  [[nodiscard]] const HostRoofs* host_roofs_of(Index threads) const noexcept;
 };
 
 /// Runs `instance` once over an output of NaN bytes and compares what it leaves with the oracle.

@@ -133,6 +133,7 @@ class Session {
   Budget budget_;
   Progress progress_;
   std::vector<RecordCommon> common_;                // as backends_
+  std::map<Index, HostRoofLoops> host_roofs_;       // by threads; shared by the backends that use as many
   std::map<std::string, std::string> weight_tags_;  // of the weights at hand
   std::size_t cases_left_;
   double modelled_left_ = 0;
@@ -150,6 +151,10 @@ Expected<void> Session::run() {
     if (!ceilings) return fail(std::move(ceilings));
     session.ceilings = *std::move(ceilings);
     common_.push_back(common_record(options_, session));
+    const Index threads = session.threads();
+    if (threads > 0 && session.backend->on_each_thread != nullptr && !host_roofs_.contains(threads)) {
+      host_roofs_.try_emplace(threads, threads, session.backend->on_each_thread);
+    }
   }
   for (const PlannedShape& shape : plan_.shapes) {
     modelled_left_ += modelled_seconds(shape.dense) + modelled_seconds(shape.grouped);
@@ -275,6 +280,11 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     entrant_of_kernel.push_back(i);
     if (entrant.choice.session->on_host()) host_threads.insert(entrant.choice.session->threads());
   }
+  for (const Index threads : host_threads) {
+    if (const auto loops = host_roofs_.find(threads); loops != host_roofs_.end()) {
+      contest.host_roofs.push_back(&loops->second);
+    }
+  }
   // A ratio between different devices would say nothing: the host's baselines stand beside the host's kernels only.
   if (!host_threads.empty()) {
     for (const HostBaseline& baseline : baselines_.host) contest.host_baselines.push_back(&baseline);
@@ -316,8 +326,11 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     if (auto done = write(std::move(record)); !done) return done;
   }
   if (result) {
+    const auto add_time = [&](const Measurement& measurement) {
+      for (const double seconds : measurement.seconds) sampled += seconds;
+    };
     const auto add = [&](const Outcome& outcome) {
-      for (const double seconds : outcome.measurement.seconds) sampled += seconds;
+      add_time(outcome.measurement);
       if (outcome.wrong()) ++incorrect_;
       if (outcome.broken) ++broken_;
     };
@@ -325,6 +338,10 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     for (const Outcome& outcome : result->baseline_kernels) add(outcome);
     for (const HostOutcome& host : result->host_baselines) add(host.outcome);
     for (const Outcome& reference : result->reference) add(reference);
+    for (const HostRoofs& roofs : result->host_roofs) {
+      add_time(roofs.read);
+      add_time(roofs.multiply_add);
+    }
     budget_.learn(modelled, std::max(0.0, budget_.elapsed() - before - sampled));
   }
   modelled_left_ = std::max(0.0, modelled_left_ - modelled);
