@@ -155,19 +155,18 @@ void multiply_strips_directly(const StripProduct& p, Index first_strip) noexcept
       const std::uint8_t* values[S];
       const std::uint8_t* scales[S];
       unsigned in_all = 0xFF;
-      unsigned in_any = 0;
       for (int s = 0; s < S; ++s) {
         values[s] = strips[s].values + block * strip_block;
         scales[s] = strips[s].scales + block * strip_rows;
         in_all &= strips[s].properties[block];
-        in_any |= strips[s].properties[block];
       }
       const PrefetchDistance ahead = prefetch_distance<S>(p.b, count - block);
       const float* x[M];
       for (int m = 0; m < M; ++m) x[m] = p.a.values + (first_block + block) * block_stride + p.rows[m].a * block_k;
       if ((in_all & needed) == needed) [[likely]] {
         add_block<L, M, S, Route::normal, false>(values, scales, x, nullptr, p.rows, ahead, total);
-      } else if ((in_any & needed) != needed && (in_all & plain_scales) != 0 && p.a.plain) {
+      } else if ((in_all & plain_scales) != 0 && p.a.plain) {
+        // All strips by the slower decode, not one by one: a strip alone waits for the latency of its sums.
         add_exceptional_block<L, M, S>(p, values, scales, x, in_all, ahead, total);
       } else {
         for (int s = 0; s < S; ++s) {
