@@ -27,9 +27,8 @@ Contender read_contender(const HostRoofLoops& loops, Protocol protocol, Index we
   Contender contender;
   contender.name = "read loop";
   if (protocol == Protocol::hot_eager) {
-    contender.batches.emplace_back([&loops, weight_bytes]() -> Expected<double> {
-      return loops.read(0, weight_bytes, hot_passes(weight_bytes));
-    });
+    contender.batches.emplace_back(
+        [&loops, weight_bytes]() -> Expected<double> { return loops.read(0, weight_bytes, hot_passes(weight_bytes)); });
     return contender;
   }
   const Index bytes = roof_sample_bytes(protocol, weight_bytes);

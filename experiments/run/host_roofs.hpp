@@ -16,8 +16,8 @@ struct HostRoofs {
   Measurement multiply_add;
 };
 
-/// Bytes that a sample of read_contender reads for a case whose calls read `weight_bytes`: a cold sample long enough for
-/// its start not to matter, a hot one the very bytes, several times if they are few.
+/// Bytes that a sample of read_contender reads for a case whose calls read `weight_bytes`: a cold sample long enough
+/// for its start not to matter, a hot one the very bytes, several times if they are few.
 [[nodiscard]] Index roof_sample_bytes(Protocol protocol, Index weight_bytes) noexcept;
 
 /// Samples of the read loop: cold ones go on where the last one ended, in a buffer of more than twice the last-level
