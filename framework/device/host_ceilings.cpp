@@ -133,14 +133,19 @@ void HostRoofLoops::run_on_each_thread(const std::function<void(Index)>& work) c
 
 double HostRoofLoops::read(Index offset, Index bytes, Index passes) const {
   const auto loop = loops_for(host_isa()).read;
-  const Index part = std::min(tiles_to_cover(bytes, threads_), slice_);
-  const Index before_end = std::min(part, slice_ - offset);
+  const Index part = tiles_to_cover(bytes, threads_);
   const auto start = Clock::now();
   run_on_each_thread([&](Index thread) {
     const std::byte* const slice = buffer_.get() + thread * slice_;
     std::uint64_t sum = 0;
     for (Index pass = 0; pass < passes; ++pass) {
-      sum += loop(slice + offset, before_end) + loop(slice, part - before_end);
+      Index here = offset;
+      for (Index left = part; left > 0;) {
+        const Index count = std::min(left, slice_ - here);
+        sum += loop(slice + here, count);
+        left -= count;
+        here = 0;
+      }
     }
     sink.fetch_add(sum, std::memory_order_relaxed);
   });

@@ -29,7 +29,8 @@ class HostRoofLoops {
   [[nodiscard]] Index threads() const noexcept { return threads_; }
 
   /// Seconds for reading `bytes` `passes` times, an equal part of them by each thread from its own slice.
-  /// \param offset  where in a slice the part begins; it goes on at the slice's start behind its end
+  /// \param offset  where in a slice the part begins; it goes on at the slice's start behind its end, as often as
+  /// needed
   [[nodiscard]] double read(Index offset, Index bytes, Index passes) const;
 
   /// Seconds for multiply_add_flops() operations.
