@@ -142,16 +142,17 @@ void enter_reference(const Contest<P>& contest, Outcome& outcome, Field& field) 
   field.measurements.push_back(&outcome.measurement);
 }
 
-void enter_host_roofs(const HostRoofLoops& loops, Protocol protocol, Index weight_bytes, HostRoofs& roofs,
+void enter_host_roofs(const HostRoofLoops& loops, Protocol protocol, Index weight_bytes, double flops, HostRoofs& roofs,
                       Field& field) {
   roofs.threads = loops.threads();
   if (loops.buffer_bytes() == 0) return;
   roofs.description = loops.description();
   roofs.read_bytes = static_cast<double>(roof_sample_bytes(protocol, weight_bytes));
-  roofs.flops = loops.multiply_add_flops();
+  const Index steps = roof_sample_steps(loops, flops);
+  roofs.flops = loops.multiply_add_flops(steps);
   field.contenders.push_back(read_contender(loops, protocol, weight_bytes));
   field.measurements.push_back(&roofs.read);
-  field.contenders.push_back(multiply_add_contender(loops));
+  field.contenders.push_back(multiply_add_contender(loops, steps));
   field.measurements.push_back(&roofs.multiply_add);
 }
 
@@ -206,8 +207,8 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   }
   for (Outcome& outcome : result.reference) enter_reference(contest, outcome, field);
   for (std::size_t i = 0; i < result.host_roofs.size(); ++i) {
-    enter_host_roofs(*contest.host_roofs[i], options.protocol, contest.touched_weight_bytes, result.host_roofs[i],
-                     field);
+    enter_host_roofs(*contest.host_roofs[i], options.protocol, contest.touched_weight_bytes,
+                     contest.operands.problem.flops(), result.host_roofs[i], field);
   }
 
   SamplerOptions sampler;

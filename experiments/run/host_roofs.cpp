@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace millet {
 
@@ -43,10 +44,15 @@ Contender read_contender(const HostRoofLoops& loops, Protocol protocol, Index we
   return contender;
 }
 
-Contender multiply_add_contender(const HostRoofLoops& loops) {
+Index roof_sample_steps(const HostRoofLoops& loops, double flops) noexcept {
+  constexpr Index least = 200'000;
+  return std::max(least, static_cast<Index>(std::ceil(flops / loops.multiply_add_flops(1))));
+}
+
+Contender multiply_add_contender(const HostRoofLoops& loops, Index steps) {
   Contender contender;
   contender.name = "multiply-add loop";
-  contender.batches.emplace_back([&loops]() -> Expected<double> { return loops.multiply_add(); });
+  contender.batches.emplace_back([&loops, steps]() -> Expected<double> { return loops.multiply_add(steps); });
   return contender;
 }
 
@@ -58,10 +64,10 @@ Ceilings ceilings_of_case(const Ceilings& at_start, const HostRoofs& rounds, Pro
   ceilings.read_bytes_per_second = rounds.read_bytes / rounds.read.statistics.median;
   ceilings.fma_flops_per_second = rounds.flops / rounds.multiply_add.statistics.median;
   const bool cold = protocol == Protocol::cold_graph;
-  ceilings.source = fmt::format(
-      "measured {}: {}; a sample reads {}; caches at the start of the run",
-      cold ? "in each case's own rounds" : "beside each case's own samples", rounds.description,
-      cold ? "on by as many bytes as a call's weights, 8 MiB at least" : "again as many bytes as a call's weights");
+  ceilings.source =
+      fmt::format("measured {}: {}; a sample does as much as a call, and reads {}; caches at the start of the run",
+                  cold ? "in each case's own rounds" : "beside each case's own samples", rounds.description,
+                  cold ? "on in the buffer, 8 MiB at least" : "the same bytes again");
   return ceilings;
 }
 

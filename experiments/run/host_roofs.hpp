@@ -24,8 +24,11 @@ struct HostRoofs {
 /// cache; hot ones read the same bytes every time. `loops` must outlive it, and have a buffer.
 [[nodiscard]] Contender read_contender(const HostRoofLoops& loops, Protocol protocol, Index weight_bytes);
 
+/// Steps of the multiply-add loop that do at least `flops` operations, and no fewer than take a clock well.
+[[nodiscard]] Index roof_sample_steps(const HostRoofLoops& loops, double flops) noexcept;
+
 /// Samples of the multiply-add loop. `loops` must outlive it.
-[[nodiscard]] Contender multiply_add_contender(const HostRoofLoops& loops);
+[[nodiscard]] Contender multiply_add_contender(const HostRoofLoops& loops, Index steps);
 
 /// The roofs of a case: those of its own rounds where there are any, else the ones measured at the start of the run;
 /// the caches' are always from there.

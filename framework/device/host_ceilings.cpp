@@ -91,8 +91,6 @@ Loops loops_for(HostIsa isa) {
   return {read_baseline, fma_baseline, 4};
 }
 
-constexpr Index multiply_add_steps = 200'000;
-
 // What the loops compute goes here, so that no compiler can leave them out.
 std::atomic<std::uint64_t> sink{0};
 
@@ -152,15 +150,15 @@ double HostRoofLoops::read(Index offset, Index bytes, Index passes) const {
   return seconds_since(start);
 }
 
-double HostRoofLoops::multiply_add() const {
+double HostRoofLoops::multiply_add(Index steps) const {
   const auto loop = loops_for(host_isa()).fma;
   const auto start = Clock::now();
-  run_on_each_thread([&](Index) { sink.fetch_add(loop(multiply_add_steps) > 0 ? 1 : 0, std::memory_order_relaxed); });
+  run_on_each_thread([&](Index) { sink.fetch_add(loop(steps) > 0 ? 1 : 0, std::memory_order_relaxed); });
   return seconds_since(start);
 }
 
-double HostRoofLoops::multiply_add_flops() const noexcept {
-  return static_cast<double>(multiply_add_steps * 12 * 2 * loops_for(host_isa()).floats_per_register * threads_);
+double HostRoofLoops::multiply_add_flops(Index steps) const noexcept {
+  return static_cast<double>(steps * 12 * 2 * loops_for(host_isa()).floats_per_register * threads_);
 }
 
 std::string HostRoofLoops::description() const {
@@ -189,8 +187,9 @@ Ceilings measure_host_ceilings(double seconds, Index threads, OnEachThread on_ea
     ceilings.read_by_level.push_back({bytes * threads, read_rate(bytes, 0.1 * seconds)});
   }
   ceilings.read_bytes_per_second = read_rate(slice, 0.5 * seconds);
+  constexpr Index steps = 200'000;
   ceilings.fma_flops_per_second =
-      loops.multiply_add_flops() / median_seconds(0.2 * seconds, [&] { return loops.multiply_add(); });
+      loops.multiply_add_flops(steps) / median_seconds(0.2 * seconds, [&] { return loops.multiply_add(steps); });
   ceilings.source = "measured in this run: " + loops.description();
   return ceilings;
 }

@@ -33,9 +33,9 @@ class HostRoofLoops {
   /// needed
   [[nodiscard]] double read(Index offset, Index bytes, Index passes) const;
 
-  /// Seconds for multiply_add_flops() operations.
-  [[nodiscard]] double multiply_add() const;
-  [[nodiscard]] double multiply_add_flops() const noexcept;
+  /// Seconds for multiply_add_flops(steps) operations, all threads together.
+  [[nodiscard]] double multiply_add(Index steps) const;
+  [[nodiscard]] double multiply_add_flops(Index steps) const noexcept;
 
   /// "avx2 read loop over 80 MiB (2 MB pages), avx2 f32 multiply-add loop, 1 thread(s)"
   [[nodiscard]] std::string description() const;
