@@ -39,7 +39,8 @@ struct BuiltIn {
 };
 const std::vector<BuiltIn>& built_ins() {
   static const std::vector<BuiltIn> all{
-      {python_command, {"triton", "triton_best", "triton_retuned", "cublaslt", "bf16"},
+      {python_command,
+       {"triton", "triton_best", "triton_retuned", "cublaslt", "bf16"},
        "install python3 with torch and triton, or name another interpreter in MILLET_PYTHON"},
       {floor_command, {"floor", "floor_early"}, "build millet with MILLET_ENABLE_HOPPER and a CUDA compiler"},
   };
@@ -173,7 +174,8 @@ Expected<BaselineProgram> BaselineProgram::start(const BaselineCommand& command,
   state.command = command;
   state.limit = limit;
   state.process = *std::move(process);
-  const auto answer = state.ask("hello", {{"protocol", protocol_version}, {"baselines", command.names}, {"devices", devices}});
+  const auto answer =
+      state.ask("hello", {{"protocol", protocol_version}, {"baselines", command.names}, {"devices", devices}});
   const std::string names = fmt::format("{}", fmt::join(command.names, ", "));
   if (!answer) {
     return fail(ErrorCode::unavailable, "baseline {}: {}{}{}", names, answer.error().message,
@@ -239,8 +241,8 @@ Expected<ProgramContender> BaselineProgram::prepare(const std::string& name, con
   if (made.role.empty()) made.role = "performance";
   if (made.title.empty() || (made.role != "performance" && made.role != "floor")) {
     return state_->fail_for_good(
-        "prepare", fmt::format("it answered {}; wanted a title, and a role that is performance or floor",
-                               answer->dump()));
+        "prepare",
+        fmt::format("it answered {}; wanted a title, and a role that is performance or floor", answer->dump()));
   }
   Contender& contender = made.contender;
   contender.name = made.title;

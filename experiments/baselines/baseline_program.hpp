@@ -35,7 +35,7 @@ struct ProgramProblem {
   std::string activation;
   std::string output;
   std::string epilogue = "none";
-  Index a_div = 0;                    ///< this and the next two: of a grouped product
+  Index a_div = 0;  ///< this and the next two: of a grouped product
   bool weighted = false;
   std::vector<Index> expert_of_slot;  ///< numbered from 0 over the experts that the routing names; -1: nobody's
   Index touched_weight_bytes = 0;     ///< MX bytes of weights that one call reads

@@ -51,8 +51,7 @@ Expected<std::unique_ptr<LineProcess>> LineProcess::start(const std::string& com
   if (process->pid_ == 0) become(command.c_str(), ends[1], errors);
   const int reason = errno;
   close(ends[1]);
-  if (process->pid_ < 0)
-    return fail(ErrorCode::io_error, "cannot start '{}': {}", command, std::strerror(reason));
+  if (process->pid_ < 0) return fail(ErrorCode::io_error, "cannot start '{}': {}", command, std::strerror(reason));
   setpgid(process->pid_, process->pid_);  // whichever of the two comes first
   return process;
 }

@@ -17,9 +17,10 @@ inline constexpr std::int64_t read_granule = 16384;
 struct ReadRequest {
   std::int64_t bytes = 0;
   int copies = 1;
-  int launches = 1;    ///< of a sample, at least; whole rotations
-  bool early = false;  ///< a launch may start, and read, before the one before has ended, as kernels with early weights do
-  bool graph = true;   ///< replayed as a graph, not issued one by one
+  int launches = 1;  ///< of a sample, at least; whole rotations
+  bool early =
+      false;  ///< a launch may start, and read, before the one before has ended, as kernels with early weights do
+  bool graph = true;  ///< replayed as a graph, not issued one by one
 };
 
 struct FastestRead {

@@ -136,9 +136,8 @@ Expected<void> compare_launches(benchmark::State& state, const Backend& backend,
   if (!instance) return fail(std::move(instance));
   auto created = backend.create_stream();
   if (!created) return fail(std::move(created));
-  const std::unique_ptr<void, void (*)(void*)> owned(created->handle, [](void* s) {
-    cudaStreamDestroy(static_cast<cudaStream_t>(s));
-  });
+  const std::unique_ptr<void, void (*)(void*)> owned(created->handle,
+                                                     [](void* s) { cudaStreamDestroy(static_cast<cudaStream_t>(s)); });
   const auto stream = static_cast<cudaStream_t>(created->handle);
   const Launch entry = instance->launch(0);
   const std::string policy = choice->kernel->policy_name(choice->policy);
