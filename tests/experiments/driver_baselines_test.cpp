@@ -139,13 +139,31 @@ TEST_F(DriverBaselines, WhatAProgramDeclinesOrGetsWrongHasNoTime) {
 }
 
 TEST_F(DriverBaselines, OneThatCannotPrepareFailsTheRunAndNotTheKernels) {
-  for (const auto& [behaviour, words] : {std::pair{"breaks", "asked to prepare: the device fell off"},
-                                         std::pair{"nameless", "wanted a title"}}) {
+  for (const auto& [behaviour, words] :
+       {std::pair{"breaks", "asked to prepare: the device fell off"}, std::pair{"nameless", "wanted a title"}}) {
     const Outcome outcome = run("--filter up --m 1 " + fake(behaviour));
     EXPECT_EQ(outcome.code, 1) << outcome.err;
     EXPECT_TRUE(records().back().timed());
     EXPECT_PRED_FORMAT2(IsSubstring, words, records().back().note);
   }
+}
+
+// The page of a GPU's results is made of such records.
+TEST_F(DriverBaselines, TheirRecordsMakeAPage) {
+  ASSERT_EQ(run("--filter up " + fake("good")).code, 0);
+  std::filesystem::copy_file(results() / "records.jsonl", folder_ / "cold-seed-dense.jsonl");
+  std::filesystem::remove(results() / "records.jsonl");
+  ASSERT_EQ(run("--shapes moe.csv --m 3 --filter gemm1 " + fake("floor")).code, 0);
+  std::filesystem::copy_file(results() / "records.jsonl", folder_ / "cold-seed-moe.jsonl");
+  const Outcome page = shell(fmt::format("{} {}/gpu_results.py .", MILLET_PYTHON, MILLET_SCRIPTS));
+  ASSERT_EQ(page.code, 0) << page.err;
+  for (const char* part : {"--baseline-program 'fake=", "| layer | K | N | M=1 | M=2 | M=5 | geomean |",
+                           "Speedup over fake 1.0:", "| tile of 1 | tile of 2 | tile of 5 |", "Time over fake 1.0:"}) {
+    EXPECT_PRED_FORMAT2(IsSubstring, part, page.out);
+  }
+  const Outcome empty = shell(fmt::format("mkdir none && {} {}/gpu_results.py none", MILLET_PYTHON, MILLET_SCRIPTS));
+  EXPECT_EQ(empty.code, 1);
+  EXPECT_PRED_FORMAT2(IsSubstring, "no cold-<preset>.jsonl", empty.err);
 }
 
 struct Failure {
@@ -175,8 +193,9 @@ TEST_P(FailingPrograms, LoseNoRecord) {
 }
 INSTANTIATE_TEST_SUITE_P(All, FailingPrograms,
                          testing::Values(Failure{"dies", "before it answered; its last words: "},
-                                         Failure{"exits", "exit code 1 before it answered; its last words: SoupError: "
-                                                          "the pot is empty"},
+                                         Failure{"exits",
+                                                 "exit code 1 before it answered; its last words: SoupError: "
+                                                 "the pot is empty"},
                                          Failure{"hangs", "it did not answer within 1 s, and was killed"},
                                          Failure{"babbles", "'warning: soup is hot', which is no JSON object"},
                                          Failure{"floods", "bytes without a line end, and was killed"},
