@@ -23,9 +23,10 @@ class SanitizeScript : public Driver {
   /// compute-sanitizer, as `body` has it.
   void tool(const std::string& body) const { program("compute-sanitizer", body); }
   [[nodiscard]] Outcome sanitize(const std::string& arguments = "") const {
-    return shell(fmt::format("PATH=\"$PWD:$PATH\" '{}/sanitize_hopper.sh' --program \"$PWD/suite\" --logs \"$PWD/logs\" "
-                             "--checks PropagatesNan,SkipsBadIds {}",
-                             MILLET_SCRIPTS, arguments));
+    return shell(
+        fmt::format("PATH=\"$PWD:$PATH\" '{}/sanitize_hopper.sh' --program \"$PWD/suite\" --logs \"$PWD/logs\" "
+                    "--checks PropagatesNan,SkipsBadIds {}",
+                    MILLET_SCRIPTS, arguments));
   }
   static void expect(const Outcome& outcome, int code, std::initializer_list<std::string> parts) {
     EXPECT_EQ(outcome.code, code) << outcome.out << outcome.err;
@@ -40,9 +41,10 @@ class SanitizeScript : public Driver {
 
 TEST_F(SanitizeScript, CleanRunsOfEveryKernelPass) {
   tool(std::string(passes) + clean);
-  expect(sanitize(), 0,
-         {"clean   Conformance_hopper__gemm memcheck: 2 checks", "clean   Conformance_hopper__grouped synccheck: 1 checks",
-          "2 kernels clean under memcheck, racecheck, initcheck, synccheck"});
+  expect(
+      sanitize(), 0,
+      {"clean   Conformance_hopper__gemm memcheck: 2 checks", "clean   Conformance_hopper__grouped synccheck: 1 checks",
+       "2 kernels clean under memcheck, racecheck, initcheck, synccheck"});
   expect(sanitize("--kernels grouped --tools memcheck"), 0, {"1 kernels clean under memcheck"});
 }
 
