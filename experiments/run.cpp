@@ -186,8 +186,10 @@ void add_run(CLI::App& app, Invocation& invocation) {
   command->add_option(
       "--protocol", a.protocol,
       "cold: weights rotate over twice the last-level cache (default); hot: 200 calls after 30 warm-ups");
-  command->add_option("--budget", a.budget,
-                      "Time for the whole run: 60s (default), 500ms, 2m; minimum samples are kept");
+  command->add_option(
+      "--budget", a.budget,
+      "Time for the whole run: 60s (default), 500ms, 2m; minimum samples are kept; what programs of baselines take to "
+      "prepare comes on top");
   command->add_option("--out", a.out, "Folder for records.jsonl and the tables; default results/<date>-<host>");
   command->add_flag("--resume", a.resume, "Leave out what --out holds already, measured by this very build");
   command->add_option("--seed", a.seed, "Of operands, routing and the order of samples");

@@ -209,7 +209,7 @@ def main():
     if not files:
         sys.exit(f"gpu_results: no cold-<preset>.jsonl or hot-<preset>.jsonl in {folder}")
     records = [record for path in files.values() for record in read(path)]
-    first = next(record for record in records if timed(record))
+    first = next((record for record in records if timed(record)), records[0])
     builds = sorted({r["build"]["git"] + (" (modified)" if r["build"]["dirty"] else "") for r in records})
     rates = [r["roof"]["read_bytes_per_second"] / 1e12 for r in records]
     matrix = [r["roof"]["fma_flops_per_second"] / 1e12 for r in records]

@@ -123,6 +123,7 @@ class Session {
   [[nodiscard]] std::size_t broken() const noexcept { return broken_; }
   [[nodiscard]] std::size_t not_run() const noexcept { return not_run_; }
   [[nodiscard]] double elapsed() const noexcept { return budget_.elapsed(); }
+  [[nodiscard]] bool over_budget() const noexcept { return budget_.left() < 0; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return writer_.path(); }
 
  private:
@@ -350,7 +351,7 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     for (const HostOutcome& host : result->host_baselines) add(host.outcome);
     for (const Outcome& reference : result->reference) add(reference);
     for (const ProgramOutcome& program : result->programs) add(program.outcome);
-    // The model knows nothing of programs, which compile once and for all cases alike.
+    budget_.set_aside(result->program_seconds);
     budget_.learn(modelled, std::max(0.0, budget_.elapsed() - before - sampled - result->program_seconds));
   }
   modelled_left_ = std::max(0.0, modelled_left_ - modelled);
@@ -518,7 +519,7 @@ Expected<ExitCode> run_session(const RunOptions& options, const SessionHooks& ho
   if (session.not_run() > 0) text += fmt::format(", {} not run or wrong (the notes say why)", session.not_run());
   if (session.incorrect() > 0) text += fmt::format(", {} INCORRECT", session.incorrect());
   fmt::print(stderr, "millet: {} in {:.1f} s{}; {}\n", text, session.elapsed(),
-             session.elapsed() > options.budget_seconds
+             session.over_budget()
                  ? fmt::format(" (budget {:g} s; every case gets its least number of samples)", options.budget_seconds)
                  : "",
              session.path().string());

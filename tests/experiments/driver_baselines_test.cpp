@@ -126,6 +126,16 @@ TEST_F(DriverBaselines, ThisProjectsOwnSayWhatToInstall) {
   EXPECT_FALSE(std::filesystem::exists(results()));
 }
 
+// Three cases that prepare for 1.5 s each.
+TEST_F(DriverBaselines, WhatAProgramTakesToPrepareIsNotInTheBudget) {
+  const Outcome outcome = run("--filter up --budget 3s " + fake("slow"));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const Record& record : records()) {
+    EXPECT_TRUE(record.timed()) << record.note;
+    EXPECT_EQ(record.baselines.size(), 1U) << record.note;
+  }
+}
+
 TEST_F(DriverBaselines, WhatAProgramDeclinesOrGetsWrongHasNoTime) {
   const Outcome declined = run("--filter up --m 1 " + fake("declines"));
   EXPECT_EQ(declined.code, 0) << declined.err;

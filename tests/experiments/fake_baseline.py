@@ -30,6 +30,8 @@ for line in sys.stdin:
         else:
             answer = {"protocol": 1, "device": request["devices"][0]}
     elif what == "prepare":
+        if behaviour == "slow":
+            time.sleep(1.5)
         if behaviour == "declines":
             answer = {"declined": "m is not to its taste"}
         elif behaviour == "incorrect":
