@@ -75,11 +75,8 @@ struct ContestResult {
   std::vector<HostOutcome> host_baselines;  ///< each with each number of threads
   std::vector<Outcome> reference;           ///< at most one
   std::vector<HostRoofs> host_roofs;        ///< as in Contest
-
-  /// Those of `threads` threads, or null.
-  [[nodiscard]] const HostRoofs* host_roofs_of(Index threads) const noexcept;
-  std::vector<ProgramOutcome> programs;  ///< of each program whose device a kernel was timed on, each baseline
-  double program_seconds = 0;            ///< that preparing them took
+  std::vector<ProgramOutcome> programs;     ///< of each program whose device a kernel was timed on, each baseline
+  double program_seconds = 0;               ///< that preparing them took
 };
 
 /// Runs `instance` once over an output of NaN bytes and compares what it leaves with the oracle.
