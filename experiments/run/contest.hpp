@@ -77,6 +77,9 @@ struct ContestResult {
   std::vector<HostRoofs> host_roofs;        ///< as in Contest
   std::vector<ProgramOutcome> programs;     ///< of each program whose device a kernel was timed on, each baseline
   double program_seconds = 0;               ///< that preparing them took
+
+  /// Those of `threads` threads, or null.
+  [[nodiscard]] const HostRoofs* host_roofs_of(Index threads) const noexcept;
 };
 
 /// Runs `instance` once over an output of NaN bytes and compares what it leaves with the oracle.
