@@ -69,6 +69,10 @@ class HopperEarlyWeights : public testing::Test {
     token_values_ = upload(a.values());
     token_scales_ = upload(a.scales());
     routing_ = *backend_->allocate(ints * 4);
+    Index workspace_bytes = 0;
+    for (int policy = 0; policy < grouped_->policy_count; ++policy)
+      workspace_bytes = std::max(workspace_bytes, grouped_->workspace_bytes(problem_, policy));
+    workspace_ = *backend_->allocate(workspace_bytes);
     for (const Routing& routing : routings_) writers_.push_back(writer(ints_of(routing)));
   }
   void TearDown() override { backend_->destroy_stream(stream_); }
@@ -136,7 +140,7 @@ class HopperEarlyWeights : public testing::Test {
          static_cast<Index>(weights_.values.size()), static_cast<Index>(weights_.scales.size())},
         {ids, ids + blocks * block_m, ids + blocks * block_m + blocks, nullptr},
         {c.data(), n}};
-    const auto done = grouped_->run(problem_, x, policy, {}, stream_);
+    const auto done = grouped_->run(problem_, x, policy, {workspace_.data(), workspace_.bytes()}, stream_);
     ASSERT_TRUE(done) << done.error().message;
   }
   std::vector<float> download(const DeviceBuffer& c) {
@@ -153,7 +157,7 @@ class HopperEarlyWeights : public testing::Test {
   GroupedProblem problem_{};
   std::vector<Routing> routings_;
   PackedWeights weights_;
-  DeviceBuffer values_, scales_, token_values_, token_scales_, routing_;
+  DeviceBuffer values_, scales_, token_values_, token_scales_, routing_, workspace_;
   std::vector<Writer> writers_;
 };
 
