@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <limits>
+
 #include "millet/backends/hopper/tiles/kernel_arguments.hpp"
 #include "millet/dispatch/kernel.hpp"
 
@@ -19,7 +21,7 @@ struct GroupedGemmMmaBlockScale {
   using Problem = GroupedProblem;
   using Weights = Layout;
   using Policy = WorkSplit;
-  static constexpr Policy policies[] = {{2, 4, 1}, {4, 2, 1}, {1, 8, 1}, {2, 2, 1}, {1, 4, 1}, {4, 1, 1}, {2, 3, 1}};
+  static constexpr Policy policies[] = {{2, 4, 1}, {4, 2, 1}, {4, 1, 1}};
   static constexpr Envelope envelope{};
 
   static std::string name(const Policy& policy) { return split_name(policy); }
@@ -30,6 +32,23 @@ struct GroupedGemmMmaBlockScale {
     return envelope.contains(p);
   }
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
+
+  /// A rough time, for choosing until a table is tuned: memory's part, and for each wave of thread blocks its start and
+  /// a latency for each group of a warp. Fitted to an H200 (docs/performance/hopper.md). Row-major weights were not
+  /// timed.
+  static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
+    if (is_row_major<Layout>) return std::numeric_limits<double>::infinity();
+    const double touched = expected_experts(p);
+    const int warps = policy.row_warps * policy.k_warps;
+    const Index room =
+        max_shared_bytes / shared_bytes(grouped_tokens, round_groups_for(grouped_tokens, p.k, policy), policy);
+    const double blocks_an_sm = static_cast<double>(std::min<Index>(16 / warps, room));
+    const double blocks = touched * static_cast<double>(tiles_to_cover(p.n, policy.row_warps * strip_rows));
+    const double waves = std::max(1.0, blocks / (blocks_an_sm * static_cast<double>(device.compute_units)));
+    const Index groups = tiles_to_cover(p.k, MxBlock::k * blocks_per_group);
+    const double rounds = static_cast<double>(tiles_to_cover(groups, policy.k_warps));
+    return 3.2e-6 + touched * p.expert_bytes() / 6.1e12 + waves * (2.4e-6 + 0.77e-6 * rounds);
+  }
 
   static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy& policy, Workspace,
                             Stream stream) {

@@ -103,7 +103,7 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
     split_sums.leave(item.count * rows, sum_of_teams);
     return;
   }
-  const int end = (place.item() + 1) * x.plan.splits;
+  const int end = (place.item() + 1) << x.plan.split_shift;
   const bool others = place.last_split(x.plan) < x.plan.splits;
   if (others) split_sums.await(end);
   const Index first_column = Index{place.row_tile()} * rows;
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
                 /*share=*/{},
                 /*staged=*/false,
                 /*plain=*/false};
-  WeightStream stream(x.product.gemm.b, x.plan, row_warp, split.row_warps, k_warp, split.k_warps,
+  WeightStream stream(x.product.gemm.b, x.plan, row_warp, split.row_warps, k_warp,
                       own + x.plan.token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane);
   clear_window(tables[0]);
   if (x.early_weights) clear_window(tables[1]);
@@ -193,7 +193,7 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
         at.staged = false;
         __syncthreads();
       }
-      const GroupRange share = share_of_range(items.groups(x.plan), k_warp, split.k_warps);
+      const GroupRange share = share_of_range(items.groups(x.plan), k_warp, x.plan.team_shift);
       at.staged &= share.first == at.share.first && share.last == at.share.last;
       at.share = share;
       const ItemTokens& tokens = gathered[buffer];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <limits>
+
 #include "millet/backends/hopper/tiles/grouped_launch.hpp"
 #include "millet/backends/hopper/tiles/kernel_arguments.hpp"
 #include "millet/dispatch/kernel.hpp"
@@ -19,11 +21,10 @@ struct GroupedGemmWgmmaBlockScale {
   using Problem = GroupedProblem;
   using Weights = StripWeights;
   using Policy = GroupedSplit;
-  static constexpr Policy policies[] = {{4, 2, 1, 1},       {4, 2, 1, 4},       {4, 4, 1, 1},       {4, 4, 1, 4},
-                                        {8, 2, 1, 1},       {8, 1, 1, 1},       {8, 1, 1, 4},       {4, 2, 2, 1},
-                                        {8, 1, 2, 1},       {4, 2, 1, 1, true}, {4, 2, 1, 4, true}, {4, 4, 1, 1, true},
-                                        {4, 4, 1, 4, true}, {8, 2, 1, 1, true}, {8, 1, 1, 1, true}, {8, 1, 1, 4, true},
-                                        {4, 2, 2, 1, true}, {8, 1, 2, 1, true}};
+  static constexpr Policy policies[] = {{4, 2, 1, 1},       {4, 2, 1, 4},       {4, 4, 1, 1},       {8, 2, 1, 1},
+                                        {8, 2, 1, 4},       {8, 1, 1, 1},       {8, 1, 1, 4},       {8, 1, 2, 1},
+                                        {4, 2, 1, 1, true}, {4, 2, 1, 4, true}, {4, 4, 1, 1, true}, {8, 2, 1, 1, true},
+                                        {8, 2, 1, 4, true}, {8, 1, 1, 1, true}, {8, 1, 1, 4, true}};
   static_assert(!policies[0].early_weights);  // those are for tuned rows alone (docs/decisions/0008)
   static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
 
@@ -45,18 +46,17 @@ struct GroupedGemmWgmmaBlockScale {
   /// A rough time, for choosing until a table is tuned: the weights of the experts that an even routing touches, at the
   /// rate of memory or of the thread block that has most of them, and what each item costs besides.
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
+    if (policy.early_weights) return std::numeric_limits<double>::infinity();  // never preferred
     const GroupedPlan plan = grouped_plan(p.n, p.k, p.slots, p.experts, policy);
-    const auto experts = static_cast<double>(p.experts);
-    const auto slots = static_cast<double>(p.slots);
-    const double touched = experts * (1.0 - std::pow(1.0 - 1.0 / experts, slots));
-    const double passes = std::max(1.0, slots / touched / plan.pass_tokens);
+    const double touched = expected_experts(p);
+    const double passes = std::max(1.0, static_cast<double>(p.slots) / touched / plan.pass_tokens);
     const double blocks = static_cast<double>(std::max<Index>(device.compute_units, 1) * policy.blocks);
     const double splits = std::ceil(touched * passes * plan.row_tiles * plan.splits / blocks);
     const double items = splits / plan.splits;
     const double item_bytes = policy.row_warps * plan.groups * static_cast<double>(stream_group_bytes);
     const double streaming = std::max(touched * p.expert_bytes() / 4.1e12, items * item_bytes * policy.blocks / 55e9);
     const double seconds = 4e-6 + std::max(streaming, items * (0.8e-6 + 0.25e-6 * plan.groups / policy.k_warps));
-    return policy.early_weights ? seconds + 1.0 : seconds;  // never preferred
+    return seconds;
   }
 
   static Expected<void> run(const Problem& p, const GroupedOperands<StripWeights>& x, const Policy& policy,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 
 #include "millet/backends/hopper/tiles/strip_arguments.hpp"
 #include "millet/backends/hopper/tiles/weight_strips.hpp"
@@ -47,16 +48,22 @@ struct GroupedSplit {
   bool early_weights = false;
 };
 
+/// What the host works out once, so that no thread divides: an integer division is a chain of 100 ns or more, and
+/// dozens of them stood before the first product.
 struct GroupedPlan {
-  int groups;        ///< of all k
-  int splits;        ///< of an item's k, at most its groups
-  int row_tiles;     ///< that cover n
-  int pass_tokens;   ///< that an item takes: 8, 16 or 32
-  int table_bytes;   ///< of the tables of routing, two of them with early weights
-  int sums_bytes;    ///< of [buffer][team][token][row]
-  int token_bytes;   ///< of the tokens of one team
-  int stages;        ///< parts of its weights that a warp has in shared memory or on their way there,
-  int stage_groups;  ///< of so many groups each
+  int groups;  ///< of all k
+  int splits;  ///< of an item's k, at most its groups: 2^split_shift
+  int split_shift;
+  int row_tiles;    ///< that cover n
+  int pass_tokens;  ///< that an item takes: 8, 16 or 32, 2^pass_shift
+  int pass_shift;
+  int team_shift;       ///< teams are 2^team_shift
+  int table_bytes;      ///< of the tables of routing, two of them with early weights
+  int sums_bytes;       ///< of [buffer][team][token][row]
+  int token_bytes;      ///< of the tokens of one team
+  int stages;           ///< parts of its weights that a warp has in shared memory or on their way there,
+  int stage_groups;     ///< of so many groups each
+  int round_groups[3];  ///< groups for which a team's tokens are in shared memory at once: for 1, 2 and 4 tiles of 8
 };
 
 /// A run of routing blocks of one expert, in the tables of a window.
@@ -69,18 +76,20 @@ struct RoutedRun {
 
 /// Passes over a run's weights.
 [[nodiscard]] MILLET_HD constexpr int passes_of(int tokens, const GroupedPlan& plan) noexcept {
-  return (tokens - 1) / plan.pass_tokens + 1;
+  return ((tokens - 1) >> plan.pass_shift) + 1;
 }
 
 /// The first of `splits` that thread block `block` of `blocks` takes; it goes on up to that of the next block.
 [[nodiscard]] MILLET_HD constexpr int first_split_of(int splits, int block, int blocks) noexcept {
-  return static_cast<int>(Index{splits} * block / blocks);
+  const int each = splits / blocks;
+  const int more = splits - each * blocks;
+  return block * each + (block < more ? block : more);
 }
 
-/// What of `all` share `share` of `shares` gets, maybe nothing.
-[[nodiscard]] MILLET_HD constexpr GroupRange share_of_range(GroupRange all, int share, int shares) noexcept {
+/// What of `all` share `share` of 2^shift gets, maybe nothing.
+[[nodiscard]] MILLET_HD constexpr GroupRange share_of_range(GroupRange all, int share, int shift) noexcept {
   const int count = all.last - all.first;
-  return {all.first + count * share / shares, all.first + count * (share + 1) / shares};
+  return {all.first + (count * share >> shift), all.first + (count * (share + 1) >> shift)};
 }
 
 /// Walks over the items of a range of splits; of the first and the last there may be some splits only. The runs end
@@ -92,15 +101,17 @@ class ItemCursor {
   /// \param run_count    without the one at the end, at least 1
   /// \param first, last  splits; first is below last
   MILLET_HD ItemCursor(const RoutedRun* runs, int run_count, const GroupedPlan& plan, int first, int last)
-      : run_(runs), item_(first / plan.splits), first_split_(first % plan.splits), left_(last - first) {
+      : run_(runs), item_(first >> plan.split_shift), first_split_(first & (plan.splits - 1)), left_(last - first) {
     for (int step = run_count; step > 1;) {  // the last run that starts at or before the item
       const int half = step / 2;
       if (run_[half].first_item <= item_) run_ += half;
       step -= half;
     }
     passes_ = passes_of(run_->tokens, plan);
-    row_tile_ = (item_ - run_->first_item) / passes_;
-    pass_ = (item_ - run_->first_item) % passes_;
+    row_tile_ = item_ - run_->first_item;
+    if (passes_ == 1) return;
+    pass_ = row_tile_ % passes_;
+    row_tile_ /= passes_;
   }
   [[nodiscard]] MILLET_HD bool done() const { return left_ <= 0; }
   /// Returns whether the next item has the same tokens.
@@ -128,7 +139,7 @@ class ItemCursor {
   }
   /// The groups of these.
   [[nodiscard]] MILLET_HD GroupRange groups(const GroupedPlan& plan) const {
-    return {plan.groups * first_split_ / plan.splits, plan.groups * last_split(plan) / plan.splits};
+    return {plan.groups * first_split_ >> plan.split_shift, plan.groups * last_split(plan) >> plan.split_shift};
   }
 
  private:
@@ -146,9 +157,9 @@ class ItemCursor {
   return tokens <= 8 ? 1 : tokens <= 16 ? 2 : 4;
 }
 
-/// Groups of a team's share for which its tokens are in shared memory at once, in tiles of 8: whole stages.
+/// Groups of a team's share for which its tokens, so many tiles of 8, are in shared memory at once: whole stages.
 [[nodiscard]] MILLET_HD constexpr int round_groups_of(const GroupedPlan& plan, int tiles) noexcept {
-  return plan.token_bytes / (tiles * token_tile_bytes) / plan.stage_groups * plan.stage_groups;
+  return plan.round_groups[tiles / 2];
 }
 
 /// Bytes of the tables of a window of routing blocks.
@@ -181,8 +192,11 @@ inline constexpr int workspace_flag_bytes = largest_grouped_grid * 4;
   const Index share = tiles_to_cover(groups, split.k_warps);  // of the largest team
   const int most_tiles = pass_tiles(slots);
   plan.groups = static_cast<int>(groups);
-  plan.splits = static_cast<int>(std::min<Index>(split.splits, groups));
+  plan.split_shift = std::bit_width(static_cast<unsigned>(std::min<Index>(split.splits, groups))) - 1;
+  plan.splits = 1 << plan.split_shift;
+  plan.team_shift = std::bit_width(static_cast<unsigned>(split.k_warps)) - 1;
   plan.pass_tokens = most_tiles * 8;
+  plan.pass_shift = std::bit_width(static_cast<unsigned>(plan.pass_tokens)) - 1;
   plan.row_tiles = static_cast<int>(tiles_to_cover(n, split.row_warps * strip_rows));
   plan.table_bytes = window_table_bytes * (split.early_weights ? 2 : 1);
   // Two buffers for up to 16 tokens, which are one for 32.
@@ -199,6 +213,10 @@ inline constexpr int workspace_flag_bytes = largest_grouped_grid * 4;
   const Index wanted = share <= 3 ? share : 2;
   plan.stage_groups = static_cast<int>(ring_groups >= 3 * wanted && 2 * least <= plan.token_bytes ? wanted : 1);
   plan.stages = static_cast<int>(std::min<Index>(ring_groups / plan.stage_groups, max_stream_stages));
+  for (const int tiles : {1, 2, 4}) {
+    const int fitting = plan.token_bytes / (tiles * token_tile_bytes);
+    plan.round_groups[tiles / 2] = fitting / plan.stage_groups * plan.stage_groups;
+  }
   return plan;
 }
 

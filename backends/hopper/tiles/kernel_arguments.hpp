@@ -67,6 +67,12 @@ template <class View>
                      split.early_weights ? ", early weights" : "");
 }
 
+/// Experts that a routing touches if it is even: an estimate for cost models.
+[[nodiscard]] inline double expected_experts(const GroupedProblem& p) noexcept {
+  const auto experts = static_cast<double>(p.experts);
+  return experts * (1.0 - std::pow(1.0 - 1.0 / experts, static_cast<double>(p.slots)));
+}
+
 /// A rough time for a dense product, for choosing until a table is tuned.
 [[nodiscard]] inline double estimate_seconds_of_split(const GemmProblem& p, const WorkSplit& split,
                                                       const DeviceInfo& device) noexcept {

@@ -42,18 +42,32 @@ __device__ __noinline__ void list_runs(const RoutingArguments& x, const GroupedP
   const int existing = static_cast<int>(min(x.blocks - first, Index{window_blocks}));
   const int block_m = static_cast<int>(x.block_m);
   const std::int32_t* const ids = x.sorted_token_ids + first * x.block_m;
-  // Three loads that wait for one another in no way; what of them is not in use is left out afterwards.
+  // Loads that wait for one another in no way; what of them is not in use is left out afterwards.
   const std::int32_t expert = thread < existing ? __ldcg(x.expert_ids + first + thread) : -1;
-  const std::int32_t slot = thread < existing * x.block_m ? __ldcg(ids + thread) : -1;
+  constexpr int together = 8;
+  std::int32_t slots[together];
+  const auto load_slots = [&](int begin, int end) {
+#pragma unroll
+    for (int i = 0; i < together; ++i) {
+      const int entry = begin + i * static_cast<int>(blockDim.x);
+      slots[i] = entry < end ? __ldcg(ids + entry) : -1;
+    }
+  };
+  load_slots(thread, existing * block_m);
   const std::int32_t entries = __ldcg(x.num_tokens_post_padded);
   const Index in_use = entries > 0 ? (entries - 1) / block_m + 1 : 0;
   const int used = static_cast<int>(max(Index{0}, min(Index{existing}, in_use - first)));
   if (thread < used) to.experts[thread] = expert_in_range(x, expert);
   const int last = used * block_m;
-  if (thread < last && slot_in_range(x, slot)) atomicAdd(&to.tokens[thread / block_m], 1);
-#pragma unroll 4
-  for (int entry = thread + blockDim.x; entry < last; entry += blockDim.x) {
-    if (slot_in_range(x, __ldcg(ids + entry))) atomicAdd(&to.tokens[entry / block_m], 1);
+#pragma unroll 1
+  for (int begin = thread; begin < last;) {
+#pragma unroll
+    for (int i = 0; i < together; ++i) {
+      const int entry = begin + i * static_cast<int>(blockDim.x);
+      if (entry < last && slot_in_range(x, slots[i])) atomicAdd(&to.tokens[entry / block_m], 1);
+    }
+    begin += together * static_cast<int>(blockDim.x);
+    load_slots(begin, last);
   }
   __syncthreads();
   if (thread < warp_lanes) {

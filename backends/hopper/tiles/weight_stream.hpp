@@ -16,17 +16,16 @@ namespace millet::hopper {
 class WeightStream {
  public:
   /// \param strip     of this warp in a row tile of `row_warps` strips
-  /// \param team      of this warp, of `teams` that share each item's k
+  /// \param team      of this warp, of those that share each item's k
   /// \param ring      address of plan.stages * plan.stage_groups * stream_group_bytes
   /// \param barriers  address of plan.stages barriers
   __device__ WeightStream(const StripWeightsArguments& b, const GroupedPlan& plan, int strip, int row_warps, int team,
-                          int teams, std::uint32_t ring, std::uint32_t barriers, int lane)
+                          std::uint32_t ring, std::uint32_t barriers, int lane)
       : b_(b),
         plan_(plan),
         strip_(strip),
         row_warps_(row_warps),
         team_(team),
-        teams_(teams),
         ring_(ring),
         barriers_(barriers),
         asks_(lane == 0) {
@@ -55,7 +54,7 @@ class WeightStream {
   __device__ void drop(ItemCursor items) {
     int left = plan_.stages;
     for (; left > 0 && !items.done(); items.next(plan_)) {
-      const GroupRange share = share_of_range(items.groups(plan_), team_, teams_);
+      const GroupRange share = share_of_range(items.groups(plan_), team_, plan_.team_shift);
       for (int group = share.first; group < share.last && left > 0; group += plan_.stage_groups, --left) {
         static_cast<void>(wait());
         advance();
@@ -88,7 +87,7 @@ class WeightStream {
   __device__ __forceinline__ void enter_item() {
 #pragma unroll 1
     for (; !next_.done(); next_.next(plan_)) {
-      share_ = share_of_range(next_.groups(plan_), team_, teams_);
+      share_ = share_of_range(next_.groups(plan_), team_, plan_.team_shift);
       if (share_.first < share_.last) break;
     }
     if (next_.done()) return;
@@ -122,7 +121,6 @@ class WeightStream {
   int strip_;
   int row_warps_;
   int team_;
-  int teams_;
   std::uint32_t ring_;
   std::uint32_t barriers_;
   int stage_ = 0;
