@@ -25,6 +25,7 @@ static_assert(sizeof(RoutedWindow) == window_table_bytes);
 /// The slots of an item.
 struct ItemTokens {
   int slots[max_pass_tokens];
+  int columns[max_pass_tokens];  ///< of the product, in which their sums are
   float weights[max_pass_tokens];
   int count;
 };
@@ -120,10 +121,11 @@ __device__ __forceinline__ bool same_items(const RoutedWindow& a, const RoutedWi
 }
 
 /// Gathers the slots of pass `pass` of a run, with the whole of one warp.
-/// \param first  block of the window
+/// \param first     block of the window
+/// \param all_rows  whether the product has all rows of A as its columns, else this pass's tokens
 __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const GroupedPlan& plan,
                                               const RoutedWindow& window, Index first, const RoutedRun& run, int pass,
-                                              int lane, ItemTokens& to) {
+                                              int lane, bool all_rows, ItemTokens& to) {
   int skipped = pass * plan.pass_tokens;
   const int wanted = min(plan.pass_tokens, run.tokens - skipped);
   int block = run.first_block;
@@ -138,6 +140,7 @@ __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const G
     const int place = count + __popc(all & ((1U << lane) - 1)) - skipped;
     if (valid && place >= count && place < wanted) {
       to.slots[place] = slot;
+      to.columns[place] = all_rows ? slot / static_cast<int>(x.a_div) : place;
       to.weights[place] = x.slot_weights == nullptr ? 1.0F : x.slot_weights[slot];
     }
     const int found = __popc(all);
