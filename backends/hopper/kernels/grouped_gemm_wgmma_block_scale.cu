@@ -94,6 +94,7 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   const int token_stride = sums_stride(gemm.split.row_warps);
   const int share_stride = Tiles * tokens_per_tile * token_stride;
   if constexpr (Tiles == 4) __syncthreads();  // all have added up the last item's
+  wait_for_copies();                          // of the slots' weights
   store_sums<Tiles>(sums + k_warp * share_stride + row_warp * strip_rows, token_stride, lane, total);
   __syncthreads();
   const int row_shift = log2_of(rows);
@@ -125,16 +126,22 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   if (others) split_sums.take(end);
 }
 
-/// Brings all rows of A into shared memory, with all threads; whether all their scales are plain.
+__device__ __forceinline__ Team whole_block() {
+  return {static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), /*barrier=*/0};
+}
+
+/// Starts to bring all rows of A into shared memory, with all threads; await_all_rows must follow. Whether all scales
+/// that this thread has seen are plain.
 __device__ __noinline__ bool stage_all_rows(const GroupedWgmmaArguments& x, std::uint32_t shared) {
   constexpr int value_bytes = tokens_per_tile * blocks_per_group * 32;
-  const Team all{static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), /*barrier=*/0};
+  const Team all = whole_block();
   const TokenPieces tokens{shared, shared + x.plan.groups * value_bytes, /*first_group=*/0};
   const auto row_of = [&](int token) { return token < x.all_rows ? Index{token} : Index{-1}; };
-  const bool plain = x.product.gemm.a.value_bytes == 1
-                         ? stage_token_pieces<1>(x.product, tokens, x.plan.groups, all, row_of)
-                         : quantize_token_pieces<1>(x.product, tokens, x.plan.groups, all, row_of);
-  return await_chunk<1>(token_chunks(1) - 1, all, plain);
+  return x.product.gemm.a.value_bytes == 1 ? stage_token_pieces<1>(x.product, tokens, x.plan.groups, all, row_of)
+                                           : quantize_token_pieces<1>(x.product, tokens, x.plan.groups, all, row_of);
+}
+__device__ __forceinline__ bool await_all_rows(bool plain) {
+  return await_chunk<1>(token_chunks(1) - 1, whole_block(), plain);
 }
 
 /// A thread block's part of a window's items.
@@ -183,11 +190,16 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
     const ItemCursor guess = items_of_block(tables[0], x.plan, block);
     stream.start(guess);
     wait_for_preceding_kernel();
+    if (x.all_rows > 0) at.plain = stage_all_rows(x, all_tokens);
     list_runs(x.routing, x.plan, 0, tables[1]);
     started = same_items(tables[0], tables[1]);
     if (!started) stream.drop(guess);
   } else {
     wait_for_preceding_kernel();
+    if (x.all_rows > 0) {
+      prefetch_routing(x.routing);
+      at.plain = stage_all_rows(x, all_tokens);
+    }
     list_runs(x.routing, x.plan, 0, tables[0]);
   }
   // Before that it may have written the routing and the tokens, and may have been reading what C replaces.
@@ -195,24 +207,28 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   float* const sums = reinterpret_cast<float*>(shared + x.plan.table_bytes);
   bool odd = false;
   int buffer = 0;
-  bool all_staged = false;
+  bool all_staged = x.all_rows == 0;
 #pragma unroll 1
   for (Index first = 0;;) {
     ItemCursor items = items_of_block(window, x.plan, block);
     const SplitSums split_sums(x, block, window.items * x.plan.splits);
+    EntriesAhead ahead;
+    if (warp == 0 && !items.done()) ahead = load_entries(x.routing, window, first, items.run(), lane);
     if (!started) stream.start(items);
     started = false;
-    if (x.all_rows > 0 && !all_staged) {
+    if (!all_staged) {
       all_staged = true;
-      at.plain = stage_all_rows(x, all_tokens);
+      at.plain = await_all_rows(at.plain);
     }
 #pragma unroll 1
     for (bool same_tokens = false; !items.done();) {
       if (!same_tokens) {
         buffer ^= 1;  // others may still be storing what the other one names
-        if (warp == 0)
-          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, x.all_rows > 0,
+        if (warp == 0) {
+          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, x.all_rows > 0, ahead,
                         gathered[buffer]);
+          ahead = load_entries(x.routing, window, first, (&items.run())[1], lane);
+        }
         at.staged = x.all_rows > 0;
         if (x.all_rows == 0) __syncthreads();  // else the one before the sums are added up will do
       }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "millet/backends/hopper/instructions.hpp"
 #include "millet/backends/hopper/tiles/grouped_plan.hpp"
 #include "millet/backends/hopper/tiles/lane_weights.hpp"
 #include "millet/backends/hopper/tiles/routing_block.hpp"
@@ -33,6 +34,16 @@ struct ItemTokens {
 /// Before the first window and between two, with all threads; a barrier of the block must follow.
 __device__ __forceinline__ void clear_window(RoutedWindow& to) {
   for (int block = threadIdx.x; block < window_blocks; block += blockDim.x) to.tokens[block] = 0;
+}
+
+/// Asks for the first window's routing, with all threads, before list_runs has to wait for it.
+__device__ __forceinline__ void prefetch_routing(const RoutingArguments& x) {
+  constexpr int ints_a_line = 32;
+  const Index blocks = min(x.blocks, Index{window_blocks});
+  const Index at = Index{threadIdx.x} * ints_a_line;
+  if (at < blocks * x.block_m) prefetch_to_l2(x.sorted_token_ids + at);
+  if (at < blocks) prefetch_to_l2(x.expert_ids + at);
+  if (threadIdx.x == 0) prefetch_to_l2(x.num_tokens_post_padded);
 }
 
 /// Lists the runs of the blocks from `first` on, with all threads of the thread block, at least window_blocks. The
@@ -120,12 +131,26 @@ __device__ __forceinline__ bool same_items(const RoutedWindow& a, const RoutedWi
   return __syncthreads_and(same) != 0;
 }
 
+/// The first entries of a run, one a lane, asked for long before they are needed: once weights are on their way, a load
+/// stands behind megabytes of them.
+struct EntriesAhead {
+  const RoutedRun* run = nullptr;
+  std::int32_t slot = -1;
+};
+__device__ __forceinline__ EntriesAhead load_entries(const RoutingArguments& x, const RoutedWindow& window, Index first,
+                                                     const RoutedRun& run, int lane) {
+  const Index entry = (first + run.first_block) * x.block_m + lane;
+  return {&run, entry < (first + window.used) * x.block_m ? __ldcg(x.sorted_token_ids + entry) : -1};
+}
+
 /// Gathers the slots of pass `pass` of a run, with the whole of one warp.
 /// \param first     block of the window
 /// \param all_rows  whether the product has all rows of A as its columns, else this pass's tokens
+/// \param ahead     maybe of this run
+/// The slots' weights are on their way when it returns: wait_for_copies.
 __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const GroupedPlan& plan,
                                               const RoutedWindow& window, Index first, const RoutedRun& run, int pass,
-                                              int lane, bool all_rows, ItemTokens& to) {
+                                              int lane, bool all_rows, const EntriesAhead& ahead, ItemTokens& to) {
   int skipped = pass * plan.pass_tokens;
   const int wanted = min(plan.pass_tokens, run.tokens - skipped);
   int block = run.first_block;
@@ -133,15 +158,18 @@ __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const G
   Index entry = (first + block) * x.block_m + lane;
   const Index last = (first + window.used) * x.block_m;
   int count = 0;
+  bool known = ahead.run == &run && pass == 0 && block == run.first_block;
   while (true) {
-    const std::int32_t slot = entry < last ? __ldcg(x.sorted_token_ids + entry) : -1;
+    std::int32_t slot = ahead.slot;
+    if (!known) slot = entry < last ? __ldcg(x.sorted_token_ids + entry) : -1;
+    known = false;
     const bool valid = slot_in_range(x, slot);
     const unsigned all = __ballot_sync(0xFFFFFFFFU, valid);
     const int place = count + __popc(all & ((1U << lane) - 1)) - skipped;
     if (valid && place >= count && place < wanted) {
       to.slots[place] = slot;
       to.columns[place] = all_rows ? slot / static_cast<int>(x.a_div) : place;
-      to.weights[place] = x.slot_weights == nullptr ? 1.0F : x.slot_weights[slot];
+      if (x.slot_weights != nullptr) copy_async_4(shared_address(&to.weights[place]), x.slot_weights + slot);
     }
     const int found = __popc(all);
     count += max(0, found - skipped);
