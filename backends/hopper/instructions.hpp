@@ -205,10 +205,6 @@ __device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* 
 __device__ __forceinline__ void copy_async_4(std::uint32_t to_shared, const void* from) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;\n" : : "r"(to_shared), "l"(from) : "memory");
 }
-/// Asks for a line of L2, and waits for nothing.
-__device__ __forceinline__ void prefetch_to_l2(const void* line) {
-  asm volatile("prefetch.global.L2 [%0];\n" : : "l"(line));
-}
 /// Waits for this thread's copies; a barrier must follow before others read them.
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
 /// Closes a group of this thread's copies; waits until at most `Left` of the latest groups are under way.

@@ -53,18 +53,6 @@ TEST(HopperGroupedPlan, TokensOfAWholeShareStayWhereTheyFit) {
   EXPECT_LT(round_groups_of(grouped_plan(1536, 6144, 16, 128, split), 2), 12);
 }
 
-TEST(HopperGroupedPlan, KeepsAllRowsOfFewTokensWhereTheyFit) {
-  const auto keeps = [](Index rows, Index k, const GroupedSplit& split) {
-    return stages_all_rows(rows, split, grouped_plan(1536, k, 16, 128, split));
-  };
-  EXPECT_TRUE(keeps(1, 6144, {4, 2, 1, 1}));
-  EXPECT_TRUE(keeps(8, 6144, {4, 4, 1, 1}));
-  EXPECT_FALSE(keeps(9, 6144, {4, 2, 1, 1}));  // the matrix unit takes 8
-  EXPECT_TRUE(keeps(8, 768, {8, 1, 2, 1}));
-  EXPECT_FALSE(keeps(8, 6144, {8, 1, 2, 1}));     // half of an SM's shared memory holds 4.6 of their 6 KB each
-  EXPECT_FALSE(keeps(8, 1 << 16, {4, 2, 1, 1}));  // nor does all of it hold 64 KB each
-}
-
 /// A table of runs with the given tokens, and the one at its end.
 std::vector<RoutedRun> runs_of(const std::vector<int>& tokens, const GroupedPlan& plan) {
   std::vector<RoutedRun> runs;

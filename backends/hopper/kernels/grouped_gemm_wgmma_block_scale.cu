@@ -15,8 +15,7 @@ namespace {
 
 constexpr int max_threads = 512;
 
-/// A team's part of an item: where its tokens stand, and whether they are there already. Where all rows of A are
-/// staged, those of all teams stand at `shared`, and do so from the first item on.
+/// A team's part of an item: where its tokens stand, and whether they are there already.
 struct TeamTokens {
   std::uint32_t shared;  ///< address of plan.token_bytes
   Team team;
@@ -68,17 +67,13 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   const auto row_of = [&](int token) {
     return token < item.count ? item.slots[token] / static_cast<int>(x.routing.a_div) : Index{-1};
   };
-  const bool all_rows = Tiles == 1 && x.all_rows > 0;
-  const int round_groups = all_rows ? x.plan.groups : round_groups_of(x.plan, Tiles);
+  const int round_groups = round_groups_of(x.plan, Tiles);
   float total[Tiles][4] = {};
 #pragma unroll 1
   for (int first = at.share.first; first < at.share.last; first += round_groups) {
     const int last = min(at.share.last, first + round_groups);
-    constexpr int value_bytes = Tiles * tokens_per_tile * blocks_per_group * 32;  // of a group
-    constexpr int scale_bytes = Tiles * tokens_per_tile * blocks_per_group * 4;
-    const int before = all_rows ? first : 0;
-    const TokenPieces tokens{at.shared + before * value_bytes,
-                             at.shared + round_groups * value_bytes + before * scale_bytes, first};
+    const TokenPieces tokens{at.shared, at.shared + round_groups * (Tiles * tokens_per_tile * blocks_per_group * 32),
+                             first};
     if (!at.staged) {
       if (first != at.share.first) meet(at.team.barrier, at.team.threads);  // all have multiplied the last round's
       const bool plain = gemm.a.value_bytes == 1
@@ -99,7 +94,7 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   __syncthreads();
   const int row_shift = log2_of(rows);
   const auto sum_of_teams = [&](int i) {
-    const float* const from = sums + item.columns[i >> row_shift] * token_stride + (i & (rows - 1));
+    const float* const from = sums + (i >> row_shift) * token_stride + (i & (rows - 1));
     float sum = from[0];
 #pragma unroll 1
     for (int share = 1; share < gemm.split.k_warps; ++share) sum += from[share * share_stride];
@@ -126,24 +121,6 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   if (others) split_sums.take(end);
 }
 
-__device__ __forceinline__ Team whole_block() {
-  return {static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), /*barrier=*/0};
-}
-
-/// Starts to bring all rows of A into shared memory, with all threads; await_all_rows must follow. Whether all scales
-/// that this thread has seen are plain.
-__device__ __noinline__ bool stage_all_rows(const GroupedWgmmaArguments& x, std::uint32_t shared) {
-  constexpr int value_bytes = tokens_per_tile * blocks_per_group * 32;
-  const Team all = whole_block();
-  const TokenPieces tokens{shared, shared + x.plan.groups * value_bytes, /*first_group=*/0};
-  const auto row_of = [&](int token) { return token < x.all_rows ? Index{token} : Index{-1}; };
-  return x.product.gemm.a.value_bytes == 1 ? stage_token_pieces<1>(x.product, tokens, x.plan.groups, all, row_of)
-                                           : quantize_token_pieces<1>(x.product, tokens, x.plan.groups, all, row_of);
-}
-__device__ __forceinline__ bool await_all_rows(bool plain) {
-  return await_chunk<1>(token_chunks(1) - 1, whole_block(), plain);
-}
-
 /// A thread block's part of a window's items.
 __device__ __forceinline__ ItemCursor items_of_block(const RoutedWindow& window, const GroupedPlan& plan, int block) {
   const auto blocks = static_cast<int>(gridDim.x);
@@ -167,20 +144,20 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   const int k_warp = warp >> log2_of(split.row_warps);
   const int team_threads = split.row_warps * warp_lanes;
 
-  // Shared memory: the tables, the sums; the tokens of each team; the ring of each warp.
+  // Shared memory: the tables, the sums; for each team its tokens, then the ring of each strip.
   auto* const tables = reinterpret_cast<RoutedWindow*>(shared);
   const std::uint32_t ring_bytes = x.plan.stages * x.plan.stage_groups * stream_group_bytes;
-  const std::uint32_t all_tokens = shared_address(shared) + x.plan.table_bytes + x.plan.sums_bytes;
-  const std::uint32_t rings = all_tokens + split.k_warps * x.plan.token_bytes;
+  const std::uint32_t own = shared_address(shared) + x.plan.table_bytes + x.plan.sums_bytes +
+                            k_warp * (x.plan.token_bytes + split.row_warps * ring_bytes);
   // Blocks wait for those after them in the order of the splits, so these start first.
   const int block = static_cast<int>(gridDim.x - 1 - blockIdx.x);
-  TeamTokens at{all_tokens + (x.all_rows > 0 ? 0 : k_warp * x.plan.token_bytes),
+  TeamTokens at{own,
                 {static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp},
                 /*share=*/{},
                 /*staged=*/false,
                 /*plain=*/false};
-  WeightStream stream(x.product.gemm.b, x.plan, row_warp, split.row_warps, k_warp, rings + warp * ring_bytes,
-                      shared_address(stage_barriers[warp]), lane);
+  WeightStream stream(x.product.gemm.b, x.plan, row_warp, split.row_warps, k_warp,
+                      own + x.plan.token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane);
   clear_window(tables[0]);
   if (x.early_weights) clear_window(tables[1]);
   __syncthreads();
@@ -190,16 +167,11 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
     const ItemCursor guess = items_of_block(tables[0], x.plan, block);
     stream.start(guess);
     wait_for_preceding_kernel();
-    if (x.all_rows > 0) at.plain = stage_all_rows(x, all_tokens);
     list_runs(x.routing, x.plan, 0, tables[1]);
     started = same_items(tables[0], tables[1]);
     if (!started) stream.drop(guess);
   } else {
     wait_for_preceding_kernel();
-    if (x.all_rows > 0) {
-      prefetch_routing(x.routing);
-      at.plain = stage_all_rows(x, all_tokens);
-    }
     list_runs(x.routing, x.plan, 0, tables[0]);
   }
   // Before that it may have written the routing and the tokens, and may have been reading what C replaces.
@@ -207,38 +179,32 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
   float* const sums = reinterpret_cast<float*>(shared + x.plan.table_bytes);
   bool odd = false;
   int buffer = 0;
-  bool all_staged = x.all_rows == 0;
 #pragma unroll 1
   for (Index first = 0;;) {
     ItemCursor items = items_of_block(window, x.plan, block);
-    const SplitSums split_sums(x, block, window.items * x.plan.splits);
+    const SplitSums split_sums(x, block, window.items * x.plan.splits, first == 0);
     EntriesAhead ahead;
     if (warp == 0 && !items.done()) ahead = load_entries(x.routing, window, first, items.run(), lane);
     if (!started) stream.start(items);
     started = false;
-    if (!all_staged) {
-      all_staged = true;
-      at.plain = await_all_rows(at.plain);
-    }
 #pragma unroll 1
     for (bool same_tokens = false; !items.done();) {
       if (!same_tokens) {
         buffer ^= 1;  // others may still be storing what the other one names
         if (warp == 0) {
-          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, x.all_rows > 0, ahead,
-                        gathered[buffer]);
+          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, ahead, gathered[buffer]);
           ahead = load_entries(x.routing, window, first, (&items.run())[1], lane);
         }
-        at.staged = x.all_rows > 0;
-        if (x.all_rows == 0) __syncthreads();  // else the one before the sums are added up will do
+        at.staged = false;
+        __syncthreads();
       }
       const GroupRange share = share_of_range(items.groups(x.plan), k_warp, x.plan.team_shift);
-      at.staged &= x.all_rows > 0 || (share.first == at.share.first && share.last == at.share.last);
+      at.staged &= share.first == at.share.first && share.last == at.share.last;
       at.share = share;
       const ItemTokens& tokens = gathered[buffer];
       float* const other_sums = sums + (odd ? x.plan.sums_bytes / 2 / static_cast<int>(sizeof(float)) : 0);
       odd = !odd;
-      if (x.all_rows > 0 || tokens.count <= tokens_per_tile) {
+      if (tokens.count <= tokens_per_tile) {
         multiply_item<1>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
       } else if (tokens.count <= 2 * tokens_per_tile) {
         multiply_item<2>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);

@@ -71,7 +71,6 @@ struct GroupedGemmWgmmaBlockScale {
                               /*round_groups=*/0};
     arguments.product.plan.chunk_groups = all_in_one_chunk;
     arguments.workspace = workspace.data;
-    arguments.all_rows = stages_all_rows(p.a_rows(), policy, arguments.plan) ? static_cast<int>(p.a_rows()) : 0;
     arguments.early_weights = policy.early_weights;
     arguments.routing = routing_arguments(p, x.routing);
     return checked(id, launch_grouped_gemm_wgmma(arguments, policy, static_cast<cudaStream_t>(stream.handle)));

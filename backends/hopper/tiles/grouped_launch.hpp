@@ -15,7 +15,6 @@ struct GroupedWgmmaArguments {
   RoutingArguments routing;
   GroupedPlan plan;
   void* workspace;  ///< as grouped_workspace_bytes says
-  int all_rows;     ///< of A, if they are all in shared memory for all items (stages_all_rows), else 0
   bool early_weights;
 };
 

@@ -162,13 +162,6 @@ class ItemCursor {
   return plan.round_groups[tiles / 2];
 }
 
-/// Whether a thread block keeps all rows of A in shared memory, for all of k. The matrix unit multiplies 8 tokens at a
-/// time, so where A has no more, each item takes all of them through the weights and keeps what its slots ask for: then
-/// nothing but which weights come depends on the routing, and the first products wait for no second look at it.
-[[nodiscard]] constexpr bool stages_all_rows(Index rows, const GroupedSplit& split, const GroupedPlan& plan) noexcept {
-  return rows <= 8 && split.k_warps * plan.token_bytes >= plan.groups * token_tile_bytes;
-}
-
 /// Bytes of the tables of a window of routing blocks.
 inline constexpr int window_table_bytes = (window_blocks + 1) * 16 + window_blocks * 2 * 4 + 112;
 static_assert(window_table_bytes % 128 == 0);

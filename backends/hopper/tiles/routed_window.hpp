@@ -26,7 +26,6 @@ static_assert(sizeof(RoutedWindow) == window_table_bytes);
 /// The slots of an item.
 struct ItemTokens {
   int slots[max_pass_tokens];
-  int columns[max_pass_tokens];  ///< of the product, in which their sums are
   float weights[max_pass_tokens];
   int count;
 };
@@ -34,16 +33,6 @@ struct ItemTokens {
 /// Before the first window and between two, with all threads; a barrier of the block must follow.
 __device__ __forceinline__ void clear_window(RoutedWindow& to) {
   for (int block = threadIdx.x; block < window_blocks; block += blockDim.x) to.tokens[block] = 0;
-}
-
-/// Asks for the first window's routing, with all threads, before list_runs has to wait for it.
-__device__ __forceinline__ void prefetch_routing(const RoutingArguments& x) {
-  constexpr int ints_a_line = 32;
-  const Index blocks = min(x.blocks, Index{window_blocks});
-  const Index at = Index{threadIdx.x} * ints_a_line;
-  if (at < blocks * x.block_m) prefetch_to_l2(x.sorted_token_ids + at);
-  if (at < blocks) prefetch_to_l2(x.expert_ids + at);
-  if (threadIdx.x == 0) prefetch_to_l2(x.num_tokens_post_padded);
 }
 
 /// Lists the runs of the blocks from `first` on, with all threads of the thread block, at least window_blocks. The
@@ -144,13 +133,12 @@ __device__ __forceinline__ EntriesAhead load_entries(const RoutingArguments& x, 
 }
 
 /// Gathers the slots of pass `pass` of a run, with the whole of one warp.
-/// \param first     block of the window
-/// \param all_rows  whether the product has all rows of A as its columns, else this pass's tokens
-/// \param ahead     maybe of this run
+/// \param first  block of the window
+/// \param ahead  maybe of this run
 /// The slots' weights are on their way when it returns: wait_for_copies.
 __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const GroupedPlan& plan,
                                               const RoutedWindow& window, Index first, const RoutedRun& run, int pass,
-                                              int lane, bool all_rows, const EntriesAhead& ahead, ItemTokens& to) {
+                                              int lane, const EntriesAhead& ahead, ItemTokens& to) {
   int skipped = pass * plan.pass_tokens;
   const int wanted = min(plan.pass_tokens, run.tokens - skipped);
   int block = run.first_block;
@@ -168,7 +156,6 @@ __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const G
     const int place = count + __popc(all & ((1U << lane) - 1)) - skipped;
     if (valid && place >= count && place < wanted) {
       to.slots[place] = slot;
-      to.columns[place] = all_rows ? slot / static_cast<int>(x.a_div) : place;
       if (x.slot_weights != nullptr) copy_async_4(shared_address(&to.weights[place]), x.slot_weights + slot);
     }
     const int found = __popc(all);
