@@ -201,10 +201,6 @@ __device__ __forceinline__ uint4 load_streaming(const uint4* from) {
 __device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" : : "r"(to_shared), "l"(from) : "memory");
 }
-/// As copy_async, 4 bytes.
-__device__ __forceinline__ void copy_async_4(std::uint32_t to_shared, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;\n" : : "r"(to_shared), "l"(from) : "memory");
-}
 /// Waits for this thread's copies; a barrier must follow before others read them.
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
 /// Closes a group of this thread's copies; waits until at most `Left` of the latest groups are under way.

@@ -45,9 +45,10 @@ struct GroupedGemmMmaBlockScale {
     const double blocks_an_sm = static_cast<double>(std::min<Index>(16 / warps, room));
     const double blocks = touched * static_cast<double>(tiles_to_cover(p.n, policy.row_warps * strip_rows));
     const double waves = std::max(1.0, blocks / (blocks_an_sm * static_cast<double>(device.compute_units)));
+    const double counted = (waves + std::ceil(waves)) / 2;  // the last one is faster where it is not full
     const Index groups = tiles_to_cover(p.k, MxBlock::k * blocks_per_group);
     const double rounds = static_cast<double>(tiles_to_cover(groups, policy.k_warps));
-    return 3.2e-6 + touched * p.expert_bytes() / 6.1e12 + waves * (2.4e-6 + 0.77e-6 * rounds);
+    return 4e-6 + touched * p.expert_bytes() / 6e12 + counted * (1.8e-6 + 0.7e-6 * rounds);
   }
 
   static Expected<void> run(const Problem& p, const GroupedOperands<Layout>& x, const Policy& policy, Workspace,

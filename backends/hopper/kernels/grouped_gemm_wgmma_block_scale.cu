@@ -89,7 +89,6 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   const int token_stride = sums_stride(gemm.split.row_warps);
   const int share_stride = Tiles * tokens_per_tile * token_stride;
   if constexpr (Tiles == 4) __syncthreads();  // all have added up the last item's
-  wait_for_copies();                          // of the slots' weights
   store_sums<Tiles>(sums + k_warp * share_stride + row_warp * strip_rows, token_stride, lane, total);
   __syncthreads();
   const int row_shift = log2_of(rows);
@@ -130,11 +129,9 @@ __device__ __forceinline__ ItemCursor items_of_block(const RoutedWindow& window,
 }
 
 /// As many thread blocks as the GPU runs at once, each over an equal part of the items.
-template <int BlocksAnSm>
-__global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
-    grouped_gemm_kernel(const __grid_constant__ GroupedWgmmaArguments x) {
+__global__ void __launch_bounds__(max_threads, 1) grouped_gemm_kernel(const __grid_constant__ GroupedWgmmaArguments x) {
   extern __shared__ __align__(128) std::uint8_t shared[];
-  __shared__ std::uint64_t stage_barriers[max_threads / BlocksAnSm / warp_lanes][max_stream_stages];
+  __shared__ std::uint64_t stage_barriers[max_threads / warp_lanes][max_stream_stages];
   __shared__ ItemTokens gathered[2];
   let_next_kernel_start();
   const WorkSplit& split = x.product.gemm.split;
@@ -182,19 +179,15 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
 #pragma unroll 1
   for (Index first = 0;;) {
     ItemCursor items = items_of_block(window, x.plan, block);
-    const SplitSums split_sums(x, block, window.items * x.plan.splits, first == 0);
-    EntriesAhead ahead;
-    if (warp == 0 && !items.done()) ahead = load_entries(x.routing, window, first, items.run(), lane);
+    const SplitSums split_sums(x, block, window.items * x.plan.splits);
     if (!started) stream.start(items);
     started = false;
 #pragma unroll 1
     for (bool same_tokens = false; !items.done();) {
       if (!same_tokens) {
         buffer ^= 1;  // others may still be storing what the other one names
-        if (warp == 0) {
-          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, ahead, gathered[buffer]);
-          ahead = load_entries(x.routing, window, first, (&items.run())[1], lane);
-        }
+        if (warp == 0)
+          gather_tokens(x.routing, x.plan, window, first, items.run(), items.pass(), lane, gathered[buffer]);
         at.staged = false;
         __syncthreads();
       }
@@ -226,8 +219,7 @@ __global__ void __launch_bounds__(max_threads / BlocksAnSm, BlocksAnSm)
 
 cudaError_t launch_grouped_gemm_wgmma(const GroupedWgmmaArguments& x, const GroupedSplit& split, cudaStream_t stream) {
   static PreparedKernels prepared;
-  const void* const kernels[] = {reinterpret_cast<const void*>(grouped_gemm_kernel<1>),
-                                 reinterpret_cast<const void*>(grouped_gemm_kernel<2>)};
+  const void* const kernels[] = {reinterpret_cast<const void*>(grouped_gemm_kernel)};
   if (const cudaError_t error = prepared.prepare(kernels); error != cudaSuccess) return error;
   int sms = 0;
   if (const cudaError_t error = multiprocessors(&sms); error != cudaSuccess) return error;
@@ -235,14 +227,14 @@ cudaError_t launch_grouped_gemm_wgmma(const GroupedWgmmaArguments& x, const Grou
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(std::min(sms * split.blocks, largest_grouped_grid)));
+  config.gridDim = dim3(static_cast<unsigned>(std::min(sms, largest_grouped_grid)));
   config.blockDim = dim3(static_cast<unsigned>(split.row_warps * split.k_warps * warp_lanes));
   config.dynamicSmemBytes = static_cast<std::size_t>(grouped_shared_bytes(split, x.plan));
   config.stream = stream;
   // It may start while the preceding kernel drains, and reads nothing before that has ended: no rule for the caller.
   config.attrs = &early;
   config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, split.blocks == 1 ? grouped_gemm_kernel<1> : grouped_gemm_kernel<2>, x);
+  return cudaLaunchKernelEx(&config, grouped_gemm_kernel, x);
 }
 
 }  // namespace millet::hopper

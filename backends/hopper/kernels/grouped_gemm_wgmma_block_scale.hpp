@@ -21,16 +21,13 @@ struct GroupedGemmWgmmaBlockScale {
   using Problem = GroupedProblem;
   using Weights = StripWeights;
   using Policy = GroupedSplit;
-  static constexpr Policy policies[] = {{4, 2, 1, 1},       {4, 2, 1, 4},       {4, 4, 1, 1},       {8, 2, 1, 1},
-                                        {8, 2, 1, 4},       {8, 1, 1, 1},       {8, 1, 1, 4},       {8, 1, 2, 1},
-                                        {4, 2, 1, 1, true}, {4, 2, 1, 4, true}, {4, 4, 1, 1, true}, {8, 2, 1, 1, true},
-                                        {8, 2, 1, 4, true}, {8, 1, 1, 1, true}, {8, 1, 1, 4, true}};
+  static constexpr Policy policies[] = {{4, 2, 1}, {8, 2, 1}, {8, 1, 1}, {8, 1, 4}, {8, 1, 1, true}, {8, 1, 4, true}};
   static_assert(!policies[0].early_weights);  // those are for tuned rows alone (docs/decisions/0008)
   static constexpr Envelope envelope{.bf16_activations = true, .f32_activations = true};
 
   static std::string name(const Policy& policy) {
-    return fmt::format("{} x {} warps, {} an SM, {} splits{}", policy.row_warps, policy.k_warps, policy.blocks,
-                       policy.splits, policy.early_weights ? ", early weights" : "");
+    return fmt::format("{} x {} warps, {} splits{}", policy.row_warps, policy.k_warps, policy.splits,
+                       policy.early_weights ? ", early weights" : "");
   }
   static constexpr Verdict supports(const Problem& p) noexcept {
     if (p.padded_slots > largest_grid / largest_splits / tiles_to_cover(p.n, strip_rows))
@@ -43,20 +40,19 @@ struct GroupedGemmWgmmaBlockScale {
     return grouped_workspace_bytes(policy, grouped_plan(p.n, p.k, p.slots, p.experts, policy));
   }
 
-  /// A rough time, for choosing until a table is tuned: the weights of the experts that an even routing touches, at the
-  /// rate of memory or of the thread block that has most of them, and what each item costs besides.
+  /// A rough time, for choosing until a table is tuned: the way to the first product, then the weights of the experts
+  /// that an even routing touches, at the rate of memory or of the SM that has most of them, what each item costs
+  /// besides, and the exchange of sums. Fitted to an H200 (docs/performance/hopper.md).
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
     if (policy.early_weights) return std::numeric_limits<double>::infinity();  // never preferred
     const GroupedPlan plan = grouped_plan(p.n, p.k, p.slots, p.experts, policy);
     const double touched = expected_experts(p);
     const double passes = std::max(1.0, static_cast<double>(p.slots) / touched / plan.pass_tokens);
-    const double blocks = static_cast<double>(std::max<Index>(device.compute_units, 1) * policy.blocks);
-    const double splits = std::ceil(touched * passes * plan.row_tiles * plan.splits / blocks);
-    const double items = splits / plan.splits;
+    const auto blocks = static_cast<double>(std::max<Index>(device.compute_units, 1));
+    const double items = std::ceil(touched * passes * plan.row_tiles * plan.splits / blocks) / plan.splits;
     const double item_bytes = policy.row_warps * plan.groups * static_cast<double>(stream_group_bytes);
-    const double streaming = std::max(touched * p.expert_bytes() / 4.1e12, items * item_bytes * policy.blocks / 55e9);
-    const double seconds = 4e-6 + std::max(streaming, items * (0.8e-6 + 0.25e-6 * plan.groups / policy.k_warps));
-    return seconds;
+    const double streaming = std::max(touched * p.expert_bytes() / 4.1e12, items * item_bytes / 43e9);
+    return 11e-6 + streaming + items * 0.4e-6 * policy.k_warps + (plan.splits > 1 ? 4e-6 : 0.0);
   }
 
   static Expected<void> run(const Problem& p, const GroupedOperands<StripWeights>& x, const Policy& policy,

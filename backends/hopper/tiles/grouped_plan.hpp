@@ -32,15 +32,13 @@ inline constexpr int max_stream_stages = 8;
 
 inline constexpr int stream_group_bytes = blocks_per_group * 512 + 64;    ///< weights of a strip, with scales
 inline constexpr int token_tile_bytes = 8 * blocks_per_group * (32 + 4);  ///< 8 tokens of a group, with scales
-inline constexpr Index stream_shared_bytes[] = {224 * 1024, 110 * 1024};  ///< of a thread block, for 1 and 2 an SM
+inline constexpr Index stream_shared_bytes = 224 * 1024;                  ///< of a thread block, one an SM
 
 /// How the warps of a thread block share an item: `row_warps` strips of 16 rows, each with its k shared out over
-/// `k_warps` teams; `blocks` thread blocks run on an SM at once, each over items of its own. Powers of two; row_warps
-/// is a multiple of 4 (whole warpgroups), their product is 8 or 16.
+/// `k_warps` teams. Powers of two; row_warps is a multiple of 4 (whole warpgroups), their product is 8 or 16.
 struct GroupedSplit {
   int row_warps;
   int k_warps;
-  int blocks;
   int splits;  ///< of an item's k, which different thread blocks may take
   /// Ask for weights before the preceding kernel of the stream has ended, by the routing as it stands then; what was
   /// asked for is dropped if the routing has changed once it has. So that kernel must not write weights, but may write
@@ -171,7 +169,7 @@ static_assert(window_table_bytes % 128 == 0);
   return plan.table_bytes + plan.sums_bytes + split.k_warps * (plan.token_bytes + ring);
 }
 
-/// Thread blocks of a launch at most: 132 SMs have at most 264.
+/// Thread blocks of a launch at most: one an SM, of 132.
 inline constexpr int largest_grouped_grid = 320;
 
 /// The workspace: a flag for each thread block, then its sums [token][row] of the item that it began within.
@@ -202,7 +200,7 @@ inline constexpr int workspace_flag_bytes = largest_grouped_grid * 4;
   // Two buffers for up to 16 tokens, which are one for 32.
   const int buffered_tokens = most_tiles == 1 ? 16 : 32;
   plan.sums_bytes = buffered_tokens * split.k_warps * (split.row_warps * strip_rows + 4) * 4;
-  const Index room = (stream_shared_bytes[split.blocks - 1] - plan.table_bytes - plan.sums_bytes) / split.k_warps;
+  const Index room = (stream_shared_bytes - plan.table_bytes - plan.sums_bytes) / split.k_warps;
   // Tokens get what all of an average expert take, up to half of the room: weights on their way count. Those of others
   // come in rounds.
   const Index all = share * pass_tiles(slots / experts) * token_tile_bytes;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "millet/backends/hopper/instructions.hpp"
 #include "millet/backends/hopper/tiles/grouped_plan.hpp"
 #include "millet/backends/hopper/tiles/lane_weights.hpp"
 #include "millet/backends/hopper/tiles/routing_block.hpp"
@@ -120,25 +119,11 @@ __device__ __forceinline__ bool same_items(const RoutedWindow& a, const RoutedWi
   return __syncthreads_and(same) != 0;
 }
 
-/// The first entries of a run, one a lane, asked for long before they are needed: once weights are on their way, a load
-/// stands behind megabytes of them.
-struct EntriesAhead {
-  const RoutedRun* run = nullptr;
-  std::int32_t slot = -1;
-};
-__device__ __forceinline__ EntriesAhead load_entries(const RoutingArguments& x, const RoutedWindow& window, Index first,
-                                                     const RoutedRun& run, int lane) {
-  const Index entry = (first + run.first_block) * x.block_m + lane;
-  return {&run, entry < (first + window.used) * x.block_m ? __ldcg(x.sorted_token_ids + entry) : -1};
-}
-
 /// Gathers the slots of pass `pass` of a run, with the whole of one warp.
 /// \param first  block of the window
-/// \param ahead  maybe of this run
-/// The slots' weights are on their way when it returns: wait_for_copies.
 __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const GroupedPlan& plan,
                                               const RoutedWindow& window, Index first, const RoutedRun& run, int pass,
-                                              int lane, const EntriesAhead& ahead, ItemTokens& to) {
+                                              int lane, ItemTokens& to) {
   int skipped = pass * plan.pass_tokens;
   const int wanted = min(plan.pass_tokens, run.tokens - skipped);
   int block = run.first_block;
@@ -146,17 +131,14 @@ __device__ __forceinline__ void gather_tokens(const RoutingArguments& x, const G
   Index entry = (first + block) * x.block_m + lane;
   const Index last = (first + window.used) * x.block_m;
   int count = 0;
-  bool known = ahead.run == &run && pass == 0 && block == run.first_block;
   while (true) {
-    std::int32_t slot = ahead.slot;
-    if (!known) slot = entry < last ? __ldcg(x.sorted_token_ids + entry) : -1;
-    known = false;
+    const std::int32_t slot = entry < last ? __ldcg(x.sorted_token_ids + entry) : -1;
     const bool valid = slot_in_range(x, slot);
     const unsigned all = __ballot_sync(0xFFFFFFFFU, valid);
     const int place = count + __popc(all & ((1U << lane) - 1)) - skipped;
     if (valid && place >= count && place < wanted) {
       to.slots[place] = slot;
-      if (x.slot_weights != nullptr) copy_async_4(shared_address(&to.weights[place]), x.slot_weights + slot);
+      to.weights[place] = x.slot_weights == nullptr ? 1.0F : x.slot_weights[slot];
     }
     const int found = __popc(all);
     count += max(0, found - skipped);

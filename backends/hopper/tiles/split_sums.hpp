@@ -12,23 +12,19 @@ class SplitSums {
  public:
   /// \param block   in the order of the splits; a block waits for later ones only, which must have been started before
   /// \param splits  of the window, all blocks'
-  /// \param first   whether it is the first window: the flags are zero
-  __device__ SplitSums(const GroupedWgmmaArguments& x, int block, int splits, bool first)
+  __device__ SplitSums(const GroupedWgmmaArguments& x, int block, int splits)
       : flags_(static_cast<unsigned*>(x.workspace)),
         sums_(reinterpret_cast<float*>(static_cast<std::uint8_t*>(x.workspace) + workspace_flag_bytes)),
         a_block_(workspace_sums(x.plan, x.product.gemm.split.row_warps)),
         block_(block),
-        splits_(splits),
-        first_(first) {}
+        splits_(splits) {}
 
   /// Leaves sum(0), sum(1) and so on, `count` of them, for the block that has the item's first split. All threads of
   /// the block, as in what follows.
   template <class Sum>
   __device__ void leave(int count, const Sum& sum) const {
-    if (!first_) {
-      if (threadIdx.x == 0) wait_for_flag(block_, 0);  // what it left in the last window has been taken
-      __syncthreads();
-    }
+    if (threadIdx.x == 0) wait_for_flag(block_, 0);  // what it left in the last window has been taken
+    __syncthreads();
     float* const to = sums_ + Index{block_} * a_block_;
     for (int i = threadIdx.x; i < count; i += blockDim.x) to[i] = sum(i);
     __syncthreads();
@@ -73,7 +69,7 @@ class SplitSums {
     } while (now != value);
   }
   __device__ void set_flag(int block, unsigned value) const {
-    // What the other threads did before the barrier comes before it too: a release is cumulative.
+    __threadfence();  // what the other threads did before the barrier comes before it
     asm volatile("st.release.gpu.global.u32 [%0], %1;\n" : : "l"(flags_ + block), "r"(value) : "memory");
   }
 
@@ -82,7 +78,6 @@ class SplitSums {
   int a_block_;
   int block_;
   int splits_;
-  bool first_;
 };
 
 }  // namespace millet::hopper
