@@ -9,7 +9,7 @@
 
 namespace millet::hopper {
 
-/// Any number of rows of every expert in one launch of as many thread blocks as fit on the GPU: an expert's weights
+/// Any number of rows of every expert in one launch of a thread block an SM: an expert's weights
 /// come from memory once, and from L2 again for every 32 tokens more. No operand is converted; the sum of a block of 32
 /// k has the width of the e4m3 matrix unit.
 struct GroupedGemmWgmmaBlockScale {
