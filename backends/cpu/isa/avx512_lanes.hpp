@@ -14,7 +14,7 @@ struct Avx512Lanes {
   static constexpr int accumulators = 16;
   static constexpr int tile_rows = 12;
   static constexpr int tile_strips = 2;
-  static constexpr int strips_at_once(int m) noexcept { return m <= 2 ? 4 : 2; }
+  static constexpr int strips_at_once(int m) noexcept { return m <= 4 ? 4 : 2; }
 
   using Float = __m512;
   using Codes = __m512i;
