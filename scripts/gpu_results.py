@@ -229,8 +229,9 @@ def main():
           f"({first['roof']['source'].removeprefix('measured in this run: ')}). {first['case']['output']} output, e4m3 activations with e8m0 scales. "
           f"{len(records)} cells, {late} of them without a time. The read floor is what less than the work takes: launches that only read; a kernel "
           "whose weights come early may begin before the one before has ended, so less than 1 is possible against the floor of one launch after the other.")
-    if folder.with_suffix(".svg").exists():
-        print(f"\n![Roofline of all cells]({folder.name}.svg)")
+    picture = folder.resolve().with_suffix(".svg")
+    if picture.exists():
+        print(f"\n![Roofline of all cells]({picture.name})")
     for (mode, preset), path in files.items():
         section(path, PRESETS[preset], mode == "hot")
 
