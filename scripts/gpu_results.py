@@ -6,6 +6,7 @@ usage: scripts/gpu_results.py docs/results/h200 > docs/results/h200.md
 
 The folder holds records of `millet run`, a file a run, all from one sitting on one machine: cold-<preset>.jsonl with the baselines
 that were timed by turns with the kernels, and hot-<preset>.jsonl with --protocol hot. The page says by which command each was made.
+Beside the folder may lie <device>.svg, the picture that `millet roofline <records> --svg` made in the same sitting.
 """
 import json
 import math
@@ -41,6 +42,11 @@ def geomean(values):
 
 def us(record):
     return record["result"]["median_ns"] / 1e3
+
+
+def spread_percent(record):
+    result = record["result"]
+    return 100 * (result["ci95_hi_ns"] - result["ci95_lo_ns"]) / 2 / result["median_ns"]
 
 
 def baseline(record, name):
@@ -134,13 +140,13 @@ def floor_tables(cells, name):
 
 def cold_tables(cells, published):
     records = list(cells.records())
-    spread = sorted((r["result"]["ci95_hi_ns"] - r["result"]["ci95_lo_ns"]) / 2 / r["result"]["median_ns"] for r in records if timed(r))
+    spread = sorted(spread_percent(r) for r in records if timed(r))
     samples = [r["result"]["n"] for r in records if timed(r)]
     if not spread:
         print("\nNothing was timed.")
         return
-    cells.numbers(f"Median microseconds of {min(samples)} to {max(samples)} samples; 95 % confidence +-{100 * spread[len(spread) // 2]:.1f} % "
-                  f"in the middle, +-{100 * spread[-1]:.1f} % at worst:", us)
+    cells.numbers(f"Median microseconds of {min(samples)} to {max(samples)} samples; 95 % confidence +-{spread[len(spread) // 2]:.1f} % "
+                  f"in the middle, +-{spread[-1]:.1f} % at worst:", us)
     cells.numbers("% of the measured read rate, scales counted:", lambda r: r["roof"]["pct_of_read"])
     cells.numbers("Time over the least time that the read and matrix rates allow, without any launch:",
                   lambda r: us(r) * 1e3 / r["roof"]["lower_bound_ns"])
@@ -158,9 +164,11 @@ def cold_tables(cells, published):
 
 def choices(cells, names):
     """Which kernel and policy, and which tiles the best of Triton's had: long, so folded away."""
-    print("\n<details><summary>Kernel and policy of each cell, and what baselines chose</summary>")
+    print("\n<details><summary>Kernel, policy and spread of each cell, and what baselines chose</summary>")
     cells.texts("Kernel (without backend) and policy:",
                 lambda r: f"{r['case']['kernel'].partition('.')[2]}: {r['case']['policy']} ({r['case']['chosen']})" if timed(r) else r["note"])
+    cells.numbers("Half of the 95 % confidence interval of the median, in % of it:", spread_percent)
+    cells.numbers("Median absolute deviation of the samples, in % of the median:", lambda r: 100 * r["result"]["mad_ns"] / r["result"]["median_ns"])
     for role in ("performance", "floor"):
         for name in names.get(role, []):
             if any((baseline(r, name) or {}).get("detail") for r in cells.records()):
@@ -221,6 +229,9 @@ def main():
           f"({first['roof']['source'].removeprefix('measured in this run: ')}). {first['case']['output']} output, e4m3 activations with e8m0 scales. "
           f"{len(records)} cells, {late} of them without a time. The read floor is what less than the work takes: launches that only read; a kernel "
           "whose weights come early may begin before the one before has ended, so less than 1 is possible against the floor of one launch after the other.")
+    picture = folder.resolve().with_suffix(".svg")
+    if picture.exists():
+        print(f"\n![Roofline of all cells]({picture.name})")
     for (mode, preset), path in files.items():
         section(path, PRESETS[preset], mode == "hot")
 

@@ -103,6 +103,13 @@ std::shared_ptr<std::byte> allocate(Index bytes) {
   return {data, [](std::byte* p) { std::free(p); }};
 }
 
+// OpenBLAS chooses its code by the model of the CPU when it is loaded, and takes SSE3 code for a model newer than
+// itself: 0.3.21 does so on Emerald Rapids. Whoever has set the variable knows better.
+void name_core_for_openblas() {
+  constexpr int keep_what_is_set = 0;
+  if (host_isa() == HostIsa::avx512) setenv("OPENBLAS_CORETYPE", "SkylakeX", keep_what_is_set);
+}
+
 }  // namespace
 
 const std::vector<std::string>& host_baseline_names() {
@@ -124,6 +131,7 @@ Expected<HostBaseline> HostBaseline::load(std::string_view name, HostIsa isa) {
                 "again",
                 name, known->package);
   }
+  if (name == "openblas_f32") name_core_for_openblas();
   const std::string variant = name == "eigen_f32" ? fmt::format("{}_{}", name, to_string(isa)) : std::string(name);
   const std::string file = fmt::format("libmillet_{}.so", variant);
   std::error_code ignored;

@@ -65,6 +65,13 @@ TEST_P(HostBaselines, MultiplyWithinTheBound) {
   }
 }
 
+TEST_P(HostBaselines, RunCodeForThisCpu) {
+  const auto baseline = load();
+  if (!baseline) GTEST_SKIP() << baseline.error().message;
+  if (host_isa() == HostIsa::baseline) GTEST_SKIP() << "this CPU has neither AVX2 nor AVX-512";
+  EXPECT_THAT(baseline->product->describe(), testing::Not(testing::HasSubstr("Prescott")));  // OpenBLAS's SSE3 code
+}
+
 TEST_P(HostBaselines, FollowTheRouting) {
   const auto baseline = load();
   if (!baseline) GTEST_SKIP() << baseline.error().message;

@@ -12,9 +12,9 @@ template <class File>
 struct Avx512Lanes {
   static constexpr int W = 16;
   static constexpr int accumulators = 16;
-  static constexpr int tile_rows = 12;
-  static constexpr int tile_strips = 2;
-  static constexpr int strips_at_once(int m) noexcept { return m <= 2 ? 4 : 2; }
+  static constexpr int tile_rows = 6;
+  static constexpr int tile_strips = 4;
+  static constexpr int strips_at_once(int m) noexcept { return m <= 4 ? 4 : 2; }
 
   using Float = __m512;
   using Codes = __m512i;

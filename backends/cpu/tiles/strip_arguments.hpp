@@ -69,7 +69,7 @@ struct StripProduct {
 struct StripKernels {
   /// 1 to most_direct_rows rows straight from the codes: decoding in registers.
   void (*direct)(const StripProduct&, Index first_strip, Index last_strip) noexcept;
-  /// 1 to most_rows rows: 256 k of a strip are decoded into L1 and multiplied with all rows.
+  /// 1 to most_rows rows: a part of some strips is decoded into L1 and multiplied with all rows.
   void (*buffered)(const StripProduct&, Index first_strip, Index last_strip) noexcept;
   /// Decodes a row of A, given as `blocks` blocks of e4m3 and their e8m0 codes, into row `row` of `a`.
   /// \return whether all their scales were plain
