@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
+#include "baselines/baseline_program.hpp"
 #include "baselines/host_baseline.hpp"
 #include "machine/build_info.hpp"
 #include "machine/machine.hpp"
@@ -85,6 +86,10 @@ ExitCode print_doctor() {
   for (const std::string& name : host_baseline_names()) {
     const auto baseline = HostBaseline::load(name);
     add("baseline " + name, baseline ? baseline->title(1) : baseline.error().message);
+  }
+  for (const BaselineCommand& program : built_in_programs(program_baseline_names())) {
+    add(fmt::format("baselines {}", fmt::join(program.names, ", ")),
+        "a program, started when asked for: " + program.command);
   }
 
   std::vector<std::string> problems = doubts(machine, 1);

@@ -21,6 +21,8 @@ struct RunArguments {
   MxPairSuffixes suffixes;
   std::string backends;
   std::string baselines = "eigen_f32";
+  std::vector<std::string> baseline_programs;
+  std::string baseline_limit = "300s";
   std::string protocol = "cold";
   std::string budget = "60s";
   std::string out;
@@ -90,6 +92,16 @@ Expected<RunOptions> parse(const RunArguments& arguments) {
   const auto budget = parse_duration("--budget", arguments.budget);
   if (!budget) return tl::unexpected(budget.error());
   options.budget_seconds = *budget;
+  for (const std::string& program : arguments.baseline_programs) {
+    const auto equals = program.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == program.size()) {
+      return fail(ErrorCode::invalid_argument, "--baseline-program: '{}' is not of the form name=command", program);
+    }
+    options.baseline_programs[program.substr(0, equals)] = program.substr(equals + 1);
+  }
+  const auto limit = parse_duration("--baseline-limit", arguments.baseline_limit);
+  if (!limit) return tl::unexpected(limit.error());
+  options.baseline_limit_seconds = *limit;
   const auto activation = parse_word("--activation", arguments.activation,
                                      parse_activation_format(arguments.activation), {"mx", "bf16", "f32"});
   if (!activation) return tl::unexpected(activation.error());
@@ -160,14 +172,24 @@ void add_run(CLI::App& app, Invocation& invocation) {
                    "Stands there in the name of its scales: .weight_scale (default)")
       ->needs(weights);
   command->add_option("--backend", a.backends, "Backends to time, a list; default: every one that can run here");
-  command->add_option("--baseline", a.baselines,
-                      "Timed beside the kernels, a list: eigen_f32 (default), openblas_f32, onednn_bf16, "
-                      "reference, a backend's name, none; millet doctor says which this build has");
+  command->add_option(
+      "--baseline,--baselines", a.baselines,
+      "Timed beside the kernels, a list: eigen_f32 (default), openblas_f32, onednn_bf16, "
+      "reference, a backend's name, none; on a GPU triton, triton_best, triton_retuned, cublaslt, bf16, "
+      "floor, floor_early; millet doctor says which this build has");
+  command
+      ->add_option("--baseline-program", a.baseline_programs,
+                   "name=command: a baseline of your own, a program as docs/baseline-programs.md describes")
+      ->take_all();
+  command->add_option("--baseline-limit", a.baseline_limit,
+                      "Time that an answer of a baseline's program may take: 300s (default)");
   command->add_option(
       "--protocol", a.protocol,
       "cold: weights rotate over twice the last-level cache (default); hot: 200 calls after 30 warm-ups");
-  command->add_option("--budget", a.budget,
-                      "Time for the whole run: 60s (default), 500ms, 2m; minimum samples are kept");
+  command->add_option(
+      "--budget", a.budget,
+      "Time for the whole run: 60s (default), 500ms, 2m; minimum samples are kept; what programs of baselines take to "
+      "prepare comes on top");
   command->add_option("--out", a.out, "Folder for records.jsonl and the tables; default results/<date>-<host>");
   command->add_flag("--resume", a.resume, "Leave out what --out holds already, measured by this very build");
   command->add_option("--seed", a.seed, "Of operands, routing and the order of samples");

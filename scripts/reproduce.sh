@@ -27,4 +27,6 @@ for ((i = 0; i < ${#defaults[@]}; i += 2)); do
     options+=("${defaults[@]:i:2}")
   fi
 done
+# A core for each thread: two of them that wait for each other on one core make every call some milliseconds longer.
+export OMP_PROC_BIND="${OMP_PROC_BIND:-true}"
 exec build/reproduce/bin/millet run "${options[@]}"

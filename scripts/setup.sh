@@ -3,7 +3,7 @@
 #
 # usage: scripts/setup.sh [--with-tests] [--with-long-tests]
 #   --with-tests        also what scripts/check.sh needs: clang (fuzz targets), clang-format, clang and HIP for gfx950,
-#                       Boost.Context, MPI, SIMDe
+#                       Boost.Context, MPI, SIMDe, Python
 #   --with-long-tests   what scripts/check.sh --long needs besides: a browser with fonts
 set -euo pipefail
 
@@ -19,7 +19,7 @@ for argument in "$@"; do
       with_tests=true
       packages+=(clang-14 libclang-rt-14-dev clang-format-14
                  clang-22 clang-tools-22 libclang-rt-22-dev lld-22 llvm-22 libamdhip64-dev libboost-context-dev
-                 libopenmpi-dev openmpi-bin libsimde-dev)
+                 libopenmpi-dev openmpi-bin libsimde-dev python3)
       tools+=(clang-14 clang-format-14)
       ;;
     --with-long-tests)

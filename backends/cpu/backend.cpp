@@ -27,7 +27,15 @@ Expected<DeviceInfo> device_info() {
   return info;
 }
 
-Expected<Ceilings> measure_ceilings(double seconds) { return measure_host_ceilings(seconds, thread_count()); }
+void on_each_thread(const std::function<void(Index thread)>& work) {
+  share_out(thread_count(), [&](Index first, Index last) {
+    for (Index thread = first; thread < last; ++thread) work(thread);
+  });
+}
+
+Expected<Ceilings> measure_ceilings(double seconds) {
+  return measure_host_ceilings(seconds, thread_count(), on_each_thread);
+}
 
 // Best first: prepared weights before row-major ones.
 constexpr std::array gemm_kernels{describe<GemvStrip<StripWeights>>(), describe<GemmStrip<StripWeights>>(),
@@ -44,6 +52,7 @@ Backend backend() noexcept {
   b.available = available;
   b.device_info = device_info;
   b.measure_ceilings = measure_ceilings;
+  b.on_each_thread = on_each_thread;
   b.gemm_kernels = gemm_kernels;
   b.grouped_kernels = grouped_kernels;
   b.tuned_table = tuned_csv;

@@ -86,9 +86,16 @@ Expected<TimedBatch> prepare_batch(std::vector<Launch> launches, Replay, Stream 
   });
 }
 
+void on_each_thread(const std::function<void(Index thread)>& work) {
+  using Range = Kokkos::RangePolicy<Kokkos::DefaultHostExecutionSpace, Kokkos::IndexType<Index>>;
+  Kokkos::parallel_for("portable.on_each_thread", Range(0, threads(), Kokkos::ChunkSize(1)),
+                       [&](Index thread) { work(thread); });
+  Kokkos::fence();
+}
+
 Expected<Ceilings> measure_ceilings(double seconds) {
   if constexpr (on_host) {
-    return measure_host_ceilings(seconds, threads());
+    return measure_host_ceilings(seconds, threads(), on_each_thread);
   } else {
     return fail(ErrorCode::unsupported,
                 "portable: the ceilings of Kokkos::{} are not measured; use the device's own backend", Space::name());
@@ -118,6 +125,7 @@ Backend backend() noexcept {
   b.prepare_batch = prepare_batch;
   b.launches_per_sample = 1;
   b.measure_ceilings = measure_ceilings;
+  if constexpr (on_host) b.on_each_thread = on_each_thread;
   b.gemm_kernels = gemm_kernels;
   b.grouped_kernels = grouped_kernels;
   return b;

@@ -1,39 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// The read floor of the seed's four dense shapes on this GPU: the least time of any of some hundred launches that only
-// read as many bytes as the shape's weights and scales have, and do nothing with them.
-//
-// The protocol is that of `millet run --protocol cold`: calls rotate over more than 400 MB and are replayed as one
-// graph; median of 15 replays. One JSON line a shape and way to launch: "early" launches may start, and read, before
-// the one before has ended, as kernels whose weights come early do.
+#include "baselines/read_floor.hpp"
 
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-#include <string>
-#include <vector>
+#include <stdexcept>
 
 #include "millet/backends/hopper/instructions.hpp"
 
+namespace millet {
+
 namespace {
 
-using millet::hopper::copy_bulk;
-using millet::hopper::expect_bytes;
-using millet::hopper::initialize_barrier;
-using millet::hopper::let_next_kernel_start;
-using millet::hopper::load_streaming;
-using millet::hopper::publish_barriers;
-using millet::hopper::shared_address;
-using millet::hopper::wait_for_phase;
-using millet::hopper::wait_for_preceding_kernel;
+using hopper::copy_bulk;
+using hopper::expect_bytes;
+using hopper::initialize_barrier;
+using hopper::let_next_kernel_start;
+using hopper::load_streaming;
+using hopper::publish_barriers;
+using hopper::shared_address;
+using hopper::wait_for_phase;
+using hopper::wait_for_preceding_kernel;
 
 void check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "read_floor: %s: %s\n", what, cudaGetErrorString(error));
-  std::exit(1);
+  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
 }
 
 template <int Unroll>
@@ -83,121 +74,171 @@ __global__ void read_by_copies(const char* from, std::int64_t bytes, int chunk, 
   if (ring[threadIdx.x] == 1) *sink = 1.0F;
 }
 
-struct Floor {
-  double us = 1e9;
-  std::string launch;
+/// One way to read a copy of the bytes.
+struct Way {
+  std::string name;
+  cudaLaunchConfig_t config{};
+  std::function<cudaError_t(const cudaLaunchConfig_t&, const char* from)> launch;
 };
 
-double median_us(cudaStream_t stream, int calls, const std::function<void(int)>& launch) {
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t executable = nullptr;
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
-  for (int i = 0; i < calls; ++i) launch(i);
-  check(cudaStreamEndCapture(stream, &graph), "capture");
-  check(cudaGraphInstantiate(&executable, graph, 0), "graph");
-  cudaEvent_t start = nullptr;
-  cudaEvent_t stop = nullptr;
-  check(cudaEventCreate(&start), "event");
-  check(cudaEventCreate(&stop), "event");
-  std::vector<float> times;
-  for (int replay = 0; replay < 17; ++replay) {
-    check(cudaEventRecord(start, stream), "event");
-    check(cudaGraphLaunch(executable, stream), "graph");
-    check(cudaEventRecord(stop, stream), "event");
-    check(cudaEventSynchronize(stop), "replay");
-    float milliseconds = 0.0F;
-    check(cudaEventElapsedTime(&milliseconds, start, stop), "event");
-    if (replay >= 2) times.push_back(milliseconds * 1e3F / static_cast<float>(calls));
+std::vector<Way> ways(std::int64_t bytes, float* sink, unsigned sms) {
+  std::vector<Way> all;
+  for (const unsigned a_sm : {1U, 2U, 3U, 4U, 8U}) {
+    Way way;
+    way.config.gridDim = dim3(sms * a_sm);
+    for (const unsigned threads : {128U, 256U, 512U}) {
+      if (a_sm * threads > 2048) continue;
+      way.config.blockDim = dim3(threads);
+      const auto loads = [&](int unroll, auto* kernel) {
+        way.name = std::to_string(a_sm) + " x " + std::to_string(threads) + " threads an SM, " +
+                   std::to_string(unroll) + " loads each";
+        way.launch = [=](const cudaLaunchConfig_t& c, const char* from) {
+          return cudaLaunchKernelEx(&c, kernel, reinterpret_cast<const uint4*>(from), bytes / 16, sink);
+        };
+        all.push_back(way);
+      };
+      loads(2, read_by_loads<2>);
+      loads(4, read_by_loads<4>);
+      loads(8, read_by_loads<8>);
+      loads(16, read_by_loads<16>);
+    }
+    way.config.blockDim = dim3(128);
+    for (const int chunk : {2048, 4096, 8192, 16384}) {
+      for (const int kilobytes : {24, 48, 100, 200}) {
+        const int stages = kilobytes * 1024 / chunk;
+        if (static_cast<int>(a_sm) * kilobytes > 210 || stages < 1 || stages > max_stages) continue;
+        way.config.dynamicSmemBytes = static_cast<std::size_t>(stages) * static_cast<std::size_t>(chunk);
+        way.name = std::to_string(a_sm) + " blocks an SM, rings of " + std::to_string(stages) + " copies of " +
+                   std::to_string(chunk) + " bytes";
+        way.launch = [=](const cudaLaunchConfig_t& c, const char* from) {
+          return cudaLaunchKernelEx(&c, read_by_copies, from, bytes, chunk, stages, sink);
+        };
+        all.push_back(way);
+      }
+    }
   }
-  check(cudaEventDestroy(start), "event");
-  check(cudaEventDestroy(stop), "event");
-  check(cudaGraphExecDestroy(executable), "graph");
-  check(cudaGraphDestroy(graph), "graph");
-  std::nth_element(times.begin(), times.begin() + 7, times.end());
-  return times[7];
+  return all;
 }
 
 }  // namespace
 
-int main() {
-  struct Shape {
-    const char* label;
-    std::int64_t k;
-    std::int64_t n;
-  };
-  constexpr Shape shapes[] = {
-      {"qkv", 6144, 2304}, {"o_proj", 2048, 6144}, {"gate_up", 6144, 1536}, {"mlp_down", 1536, 6144}};
-  constexpr std::int64_t rotated = std::int64_t{420} << 20;
-  char* data = nullptr;
-  float* sink = nullptr;
-  cudaDeviceProp device{};
+struct ReadFloor::Device {
   cudaStream_t stream = nullptr;
-  check(cudaGetDeviceProperties(&device, 0), "device");
-  check(cudaMalloc(&data, rotated + (32 << 20)), "memory");
-  check(cudaMemset(data, 0, rotated + (32 << 20)), "memory");
-  check(cudaMalloc(&sink, sizeof *sink), "memory");
-  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
-  check(cudaFuncSetAttribute(read_by_copies, cudaFuncAttributeMaxDynamicSharedMemorySize, 200 * 1024), "attribute");
-  const auto sms = static_cast<unsigned>(device.multiProcessorCount);
+  cudaEvent_t start = nullptr;
+  cudaEvent_t stop = nullptr;
+  float* sink = nullptr;
+  char* data = nullptr;
+  std::int64_t size = 0;
+  unsigned sms = 0;
+  std::string name;
 
-  for (const Shape& shape : shapes) {
-    const std::int64_t bytes = shape.k * shape.n * 33 / 32 / 16384 * 16384;
-    const int copies = static_cast<int>(rotated / bytes) + 1;
-    for (const bool early : {false, true}) {
-      cudaLaunchAttribute attribute{};
-      attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-      attribute.val.programmaticStreamSerializationAllowed = 1;
-      Floor floor;
-      const auto attempt = [&](cudaLaunchConfig_t config, std::string name, const auto& launch) {
-        config.stream = stream;
-        config.attrs = &attribute;
-        config.numAttrs = early ? 1 : 0;
-        const double us = median_us(stream, copies, [&](int i) { check(launch(config, data + i * bytes), "launch"); });
-        if (us < floor.us) floor = {us, std::move(name)};
-      };
-      for (const unsigned a_sm : {1U, 2U, 3U, 4U, 8U}) {
-        for (const unsigned threads : {128U, 256U, 512U}) {
-          if (a_sm * threads > 2048) continue;
-          cudaLaunchConfig_t config{};
-          config.gridDim = dim3(sms * a_sm);
-          config.blockDim = dim3(threads);
-          const auto loads = [&](int unroll, auto* kernel) {
-            attempt(config,
-                    std::to_string(a_sm) + " x " + std::to_string(threads) + " threads, " + std::to_string(unroll) +
-                        " loads",
-                    [&](const cudaLaunchConfig_t& c, const char* from) {
-                      return cudaLaunchKernelEx(&c, kernel, reinterpret_cast<const uint4*>(from), bytes / 16, sink);
-                    });
-          };
-          loads(2, read_by_loads<2>);
-          loads(4, read_by_loads<4>);
-          loads(8, read_by_loads<8>);
-          loads(16, read_by_loads<16>);
-        }
-        for (const int chunk : {2048, 4096, 8192, 16384}) {
-          for (const int kilobytes : {24, 48, 100, 200}) {
-            const int stages = kilobytes * 1024 / chunk;
-            if (static_cast<int>(a_sm) * kilobytes > 210 || stages < 1 || stages > max_stages) continue;
-            cudaLaunchConfig_t config{};
-            config.gridDim = dim3(sms * a_sm);
-            config.blockDim = dim3(128);
-            config.dynamicSmemBytes = static_cast<std::size_t>(stages) * static_cast<std::size_t>(chunk);
-            attempt(config,
-                    std::to_string(a_sm) + " x " + std::to_string(stages) + " copies of " + std::to_string(chunk) +
-                        " bytes",
-                    [&](const cudaLaunchConfig_t& c, const char* from) {
-                      return cudaLaunchKernelEx(&c, read_by_copies, from, bytes, chunk, stages, sink);
-                    });
-          }
-        }
-      }
-      std::printf(
-          R"({"label": "%s", "k": %lld, "n": %lld, "bytes": %lld, "early": %s, "median_us": %.3f, "launch": "%s", "device": "%s"})"
-          "\n",
-          shape.label, static_cast<long long>(shape.k), static_cast<long long>(shape.n), static_cast<long long>(bytes),
-          early ? "true" : "false", floor.us, floor.launch.c_str(), device.name);
-      std::fflush(stdout);
-    }
+  Device() {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, 0), "device");
+    name = properties.name;
+    sms = static_cast<unsigned>(properties.multiProcessorCount);
+    check(cudaMalloc(&sink, sizeof *sink), "memory");
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+    check(cudaEventCreate(&start), "event");
+    check(cudaEventCreate(&stop), "event");
+    check(cudaFuncSetAttribute(read_by_copies, cudaFuncAttributeMaxDynamicSharedMemorySize, 200 * 1024), "attribute");
   }
-  return 0;
+  bool holds(std::int64_t bytes) const { return bytes <= size; }
+  void reserve(std::int64_t bytes) {
+    if (data != nullptr) check(cudaFree(data), "memory");
+    data = nullptr;
+    size = 0;
+    check(cudaMalloc(&data, bytes), "memory");
+    check(cudaMemset(data, 0, bytes), "memory");
+    check(cudaDeviceSynchronize(), "memory");
+    size = bytes;
+  }
+};
+
+struct ReadFloor::Batch {
+  Batch(const Device& device, const Way& way, const ReadRequest& request, std::int64_t bytes, int calls)
+      : device_(device), calls_(calls) {
+    attribute_.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute_.val.programmaticStreamSerializationAllowed = 1;
+    issue_ = [this, &device, way, request, bytes] {
+      cudaLaunchConfig_t config = way.config;
+      config.stream = device.stream;
+      config.attrs = &attribute_;
+      config.numAttrs = request.early ? 1 : 0;
+      for (int i = 0; i < calls_; ++i) {
+        check(way.launch(config, device.data + i % request.copies * bytes), "launch");
+      }
+    };
+    if (!request.graph) return;
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeThreadLocal), "capture");
+    issue_();
+    check(cudaStreamEndCapture(device.stream, &graph), "capture");
+    check(cudaGraphInstantiate(&graph_, graph, 0), "graph");
+    check(cudaGraphDestroy(graph), "graph");
+  }
+  ~Batch() {
+    if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+  }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  double seconds() const {
+    check(cudaEventRecord(device_.start, device_.stream), "event");
+    if (graph_ != nullptr) {
+      check(cudaGraphLaunch(graph_, device_.stream), "graph");
+    } else {
+      issue_();
+    }
+    check(cudaEventRecord(device_.stop, device_.stream), "event");
+    check(cudaEventSynchronize(device_.stop), "replay");
+    float milliseconds = 0.0F;
+    check(cudaEventElapsedTime(&milliseconds, device_.start, device_.stop), "event");
+    return static_cast<double>(milliseconds) * 1e-3 / calls_;
+  }
+
+ private:
+  const Device& device_;
+  cudaLaunchAttribute attribute_{};
+  std::function<void()> issue_;
+  int calls_;
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+ReadFloor::ReadFloor() : device_(std::make_unique<Device>()) {}
+ReadFloor::~ReadFloor() = default;
+
+const std::string& ReadFloor::device() const noexcept { return device_->name; }
+
+FastestRead ReadFloor::prepare(const ReadRequest& request) {
+  constexpr int replays = 5;
+  const std::int64_t bytes = request.bytes / read_granule * read_granule;
+  if (!device_->holds(bytes * request.copies)) {
+    batches_.clear();  // they read the buffer
+    device_->reserve(bytes * request.copies);
+  }
+  const int rotations = (request.launches + request.copies - 1) / request.copies;
+  FastestRead fastest;
+  double least = 0.0;
+  std::unique_ptr<Batch> best;
+  for (const Way& way : ways(bytes, device_->sink, device_->sms)) {
+    auto batch = std::make_unique<Batch>(*device_, way, request, bytes, rotations * request.copies);
+    batch->seconds();
+    std::vector<double> times;
+    for (int i = 0; i < replays; ++i) times.push_back(batch->seconds());
+    std::nth_element(times.begin(), times.begin() + replays / 2, times.end());
+    if (best != nullptr && times[replays / 2] >= least) continue;
+    least = times[replays / 2];
+    best = std::move(batch);
+    fastest.launch = way.name;
+  }
+  fastest.id = next_id_++;
+  batches_[fastest.id] = std::move(best);
+  return fastest;
 }
+
+double ReadFloor::seconds(int id) const { return batches_.at(id)->seconds(); }
+
+void ReadFloor::release() { batches_.clear(); }
+
+}  // namespace millet

@@ -6,6 +6,9 @@
 #include <cstdio>
 
 #include "benchmarks/kernel_benchmarks.hpp"
+#ifdef MILLET_LAUNCH_BENCHMARKS
+#include "benchmarks/hopper/launch_benchmarks.hpp"
+#endif
 #include "benchmarks/stop.hpp"
 
 namespace millet {
@@ -31,6 +34,9 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", registered.error().message);
     return 1;
   }
+#ifdef MILLET_LAUNCH_BENCHMARKS
+  millet::register_launch_benchmarks();
+#endif
   if (benchmark::RunSpecifiedBenchmarks() == 0) return 2;  // the filter matches none; the library has said so
   benchmark::Shutdown();
   return millet::any_was_stopped() ? 1 : 0;

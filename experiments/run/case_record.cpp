@@ -30,6 +30,7 @@ void append_note(Record& record, const std::string& note) { record.note += (reco
 void add_baseline(Record& record, const Outcome& baseline, std::string_view role) {
   if (baseline.measurement.evidence == Evidence::measured) {
     record.baselines.push_back(record_baseline(baseline.name, std::string(role), baseline.measurement));
+    if (!baseline.detail.empty()) record.baselines.back().detail = baseline.detail;
   } else if (!baseline.obstacle.empty()) {
     append_note(record, fmt::format("no baseline {}: {}", baseline.name, baseline.obstacle));
   }
@@ -82,6 +83,9 @@ std::string repro_command(const RunOptions& options, const ShapeCases& shape, co
   std::string command = fmt::format("millet run {} --m {} --filter {} --backend {}", shape.selector, m,
                                     shell_word(exactly(case_name)), backend);
   if (!baselines.empty()) command += " --baseline " + baselines;
+  for (const auto& [name, program] : options.baseline_programs) {
+    command += " --baseline-program " + shell_word(fmt::format("{}={}", name, program));
+  }
   command += fmt::format(" --protocol {} --seed {} --activation {} --output {} --scale-mode {} --experts {}",
                          options.protocol == Protocol::cold_graph ? "cold" : "hot", options.operands.seed,
                          to_string(options.operands.activation), to_string(options.operands.output),
@@ -129,7 +133,9 @@ void add_outcome(Record& record, const RecordCommon& common, const ContestResult
   record.clock.before_ghz = measurement.clock_before_ghz;
   record.clock.after_ghz = measurement.clock_after_ghz;
   record.clock.throttled = measurement.throttled();
-  record.roof = record_roof({record.work.bytes, record.work.flops}, common.ceilings, record.result.median_ns);
+  const HostRoofs* const rounds = own.on_host() ? result.host_roofs_of(own.threads()) : nullptr;
+  const Ceilings ceilings = rounds == nullptr ? common.ceilings : ceilings_of_case(common.ceilings, *rounds, protocol);
+  record.roof = record_roof({record.work.bytes, record.work.flops}, ceilings, record.result.median_ns);
   for (const HostOutcome& host : result.host_baselines) {
     if (own.on_host() && host.threads == own.threads()) add_baseline(record, host.outcome, "performance");
   }
@@ -141,6 +147,9 @@ void add_outcome(Record& record, const RecordCommon& common, const ContestResult
       append_note(record,
                   fmt::format("no baseline {}: it computes on another device", result.baseline_kernels[i].name));
     }
+  }
+  for (const ProgramOutcome& program : result.programs) {
+    if (program.program->device() == own.device.name) add_baseline(record, program.outcome, program.outcome.role);
   }
   if (!own.on_host()) return;
   for (const Outcome& reference : result.reference) add_baseline(record, reference, "correctness");

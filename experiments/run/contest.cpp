@@ -49,10 +49,17 @@ reference::Product run_oracle(const HostGrouped& operands) { return reference::e
 Index expert_count(const GemmProblem&) { return 1; }
 Index expert_count(const GroupedProblem& p) { return p.experts; }
 
-// Contestants that are ready to be timed, and where their results go.
+// Contestants that are ready to be timed, and where their times go.
 struct Field {
   std::vector<Contender> contenders;
-  std::vector<Outcome*> outcomes;
+  std::vector<Measurement*> measurements;
+  std::vector<ProgramOutcome*> programs;  // null for what runs in this process
+
+  void add(Contender contender, Measurement& measurement, ProgramOutcome* program = nullptr) {
+    contenders.push_back(std::move(contender));
+    measurements.push_back(&measurement);
+    programs.push_back(program);
+  }
 };
 
 template <class P>
@@ -93,8 +100,7 @@ void enter_kernel(const Contest<P>& contest, const Choice<P>& choice, const Cont
   auto contender = make_contender(backend, outcome.name, std::move(launches),
                                   options.protocol == Protocol::cold_graph ? Replay::graph : Replay::eager, plan.cache);
   if (!contender) return stop(contender.error());
-  field.contenders.push_back(*std::move(contender));
-  field.outcomes.push_back(&outcome);
+  field.add(*std::move(contender), outcome.measurement);
 }
 
 template <class P>
@@ -121,8 +127,7 @@ void enter_host_baseline(const Contest<P>& contest, const HostBaseline& baseline
     outcome.obstacle = "incorrect: " + outcome.verification.verdict;
     return;
   }
-  field.contenders.push_back(run->contender(outcome.name, plan.cache));
-  field.outcomes.push_back(&outcome);
+  field.add(run->contender(outcome.name, plan.cache), outcome.measurement);
 }
 
 template <class P>
@@ -138,11 +143,95 @@ void enter_reference(const Contest<P>& contest, Outcome& outcome, Field& field) 
     return product.y.empty() ? Expected<double>(fail(ErrorCode::unsupported, "the oracle gave no result"))
                              : elapsed.count();
   });
-  field.contenders.push_back(std::move(contender));
-  field.outcomes.push_back(&outcome);
+  field.add(std::move(contender), outcome.measurement);
+}
+
+void enter_host_roofs(const HostRoofLoops& loops, Protocol protocol, Index weight_bytes, double flops, HostRoofs& roofs,
+                      Field& field) {
+  roofs.threads = loops.threads();
+  if (loops.buffer_bytes() == 0) return;
+  roofs.description = loops.description();
+  roofs.read_bytes = static_cast<double>(roof_sample_bytes(protocol, weight_bytes));
+  const Index steps = roof_sample_steps(loops, flops);
+  roofs.flops = loops.multiply_add_flops(steps);
+  field.add(read_contender(loops, protocol, weight_bytes), roofs.read);
+  field.add(multiply_add_contender(loops, steps), roofs.multiply_add);
+}
+
+// The session whose kernels a program's device is timed with; null where there is none in this contest.
+template <class P>
+const BackendSession* session_on(const Contest<P>& contest, const std::string& device) {
+  for (const Choice<P>& choice : contest.kernels) {
+    if (choice.session->device.name == device) return choice.session;
+  }
+  return nullptr;
+}
+
+template <class P>
+void enter_program(const Contest<P>& contest, const std::string& name, const ContestOptions& options,
+                   ProgramOutcome& entry, Field& field) {
+  Outcome& outcome = entry.outcome;
+  outcome.name = name;
+  const BackendSession& session = *session_on(contest, entry.program->device());
+  auto made = entry.program->prepare(
+      name, program_problem(contest.operands, contest.touched_weight_bytes),
+      {options.protocol, session.device.last_level_cache_bytes, session.backend->launches_per_sample});
+  if (!made) {
+    const bool wrong = made.error().code == ErrorCode::incorrect_result;
+    outcome.verified = wrong;
+    outcome.verification.correct = false;
+    outcome.obstacle = (wrong ? "incorrect: " : "") + made.error().message;
+    outcome.broken = made.error().code == ErrorCode::io_error;
+    return;
+  }
+  outcome.name = made->title;
+  outcome.detail = made->detail;
+  outcome.role = made->role;
+  field.add(std::move(made->contender), outcome.measurement, &entry);
+}
+
+template <class P>
+void enter_programs(const Contest<P>& contest, const ContestOptions& options, ContestResult& result, Field& field) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const BaselineProgram* program : contest.programs) {
+    if (session_on(contest, program->device()) == nullptr) continue;
+    program->release();
+    for (std::size_t i = 0; i < program->names().size(); ++i) result.programs.push_back({program, {}});
+  }
+  std::size_t next = 0;  // after all are there: the field points to them
+  for (const BaselineProgram* program : contest.programs) {
+    if (session_on(contest, program->device()) == nullptr) continue;
+    for (const std::string& name : program->names()) {
+      enter_program(contest, name, options, result.programs[next++], field);
+    }
+  }
+  result.program_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Whether a program of the field has failed; it is then taken out, and its outcomes say why.
+bool drop_failed_programs(Field& field) {
+  Field left;
+  for (std::size_t i = 0; i < field.contenders.size(); ++i) {
+    ProgramOutcome* const entry = field.programs[i];
+    if (entry == nullptr || entry->program->failure().empty()) {
+      left.add(std::move(field.contenders[i]), *field.measurements[i], entry);
+      continue;
+    }
+    entry->outcome.obstacle = entry->program->failure();
+    entry->outcome.broken = true;
+  }
+  const bool dropped = left.contenders.size() < field.contenders.size();
+  field = std::move(left);
+  return dropped;
 }
 
 }  // namespace
+
+const HostRoofs* ContestResult::host_roofs_of(Index threads) const noexcept {
+  const auto found = std::find_if(host_roofs.begin(), host_roofs.end(),
+                                  [&](const HostRoofs& roofs) { return roofs.threads == threads; });
+  return found == host_roofs.end() ? nullptr : &*found;
+}
 
 template <class P>
 Expected<reference::Comparison> verify_instance(const KernelInstance<P>& instance, const reference::Product& expected) {
@@ -162,6 +251,7 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
   result.baseline_kernels.resize(contest.baseline_kernels.size());
   result.host_baselines.resize(contest.host_baselines.size() * contest.host_threads.size());
   result.reference.resize(contest.time_reference ? 1 : 0);
+  result.host_roofs.resize(contest.host_roofs.size());
 
   // Decoded weights take about four copies' room, but need a fourth of the copies.
   const std::size_t sharers = result.kernels.size() + result.baseline_kernels.size() + result.host_baselines.size();
@@ -185,15 +275,21 @@ Expected<ContestResult> hold_contest(const Contest<P>& contest, const ContestOpt
     }
   }
   for (Outcome& outcome : result.reference) enter_reference(contest, outcome, field);
+  for (std::size_t i = 0; i < result.host_roofs.size(); ++i) {
+    enter_host_roofs(*contest.host_roofs[i], options.protocol, contest.touched_weight_bytes,
+                     contest.operands.problem.flops(), result.host_roofs[i], field);
+  }
+  enter_programs(contest, options, result, field);
 
   SamplerOptions sampler;
   if (options.protocol == Protocol::hot_eager) sampler = hot_eager_options(options.seconds);
   sampler.seconds = options.seconds;
   sampler.seed = options.seed;
+  sampler.untimed_batches = result.programs.empty() ? 0 : 1;
   auto measurements = sample(field.contenders, sampler);
+  while (!measurements && drop_failed_programs(field)) measurements = sample(field.contenders, sampler);
   if (!measurements) return fail(std::move(measurements));
-  for (std::size_t i = 0; i < field.outcomes.size(); ++i)
-    field.outcomes[i]->measurement = std::move((*measurements)[i]);
+  for (std::size_t i = 0; i < field.measurements.size(); ++i) *field.measurements[i] = std::move((*measurements)[i]);
   return result;
 }
 

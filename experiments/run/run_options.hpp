@@ -24,9 +24,11 @@ struct SearchSpace {
 struct RunOptions {
   std::vector<ShapeCases> shapes;
   std::optional<std::vector<SkippedTensor>>
-      skipped_tensors;                 ///< of the file that `shapes` are from; absent: no such file
-  std::vector<std::string> backends;   ///< empty: every one that can run here
-  std::vector<std::string> baselines;  ///< of baseline_names()
+      skipped_tensors;                                   ///< of the file that `shapes` are from; absent: no such file
+  std::vector<std::string> backends;                     ///< empty: every one that can run here
+  std::vector<std::string> baselines;                    ///< of baseline_names() and program_baseline_names()
+  std::map<std::string, std::string> baseline_programs;  ///< the user's own baselines: commands, by name
+  double baseline_limit_seconds = 300;                   ///< that an answer of a baseline's program may take
   Protocol protocol = Protocol::cold_graph;
   OperandOptions operands;
   double budget_seconds = 60;

@@ -30,12 +30,32 @@ struct Baselines {
   std::vector<HostBaseline> host;
   bool reference = false;
   std::vector<BackendSession> backends;
+  std::vector<BaselineProgram> programs;
 };
 
-Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool strict) {
+Expected<void> start_programs(const RunOptions& options, const std::vector<BackendSession>& timed,
+                              Baselines& baselines) {
+  std::vector<BaselineCommand> commands = built_in_programs(options.baselines);
+  for (const auto& [name, command] : options.baseline_programs) commands.push_back({command, {name}, ""});
+  std::vector<std::string> devices;
+  for (const BackendSession& session : timed) {
+    const std::string& device = session.device.name;
+    if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+  }
+  for (const BaselineCommand& command : commands) {
+    auto program = BaselineProgram::start(command, devices, options.baseline_limit_seconds);
+    if (!program) return fail(std::move(program));
+    baselines.programs.push_back(*std::move(program));
+  }
+  return {};
+}
+
+Expected<Baselines> open_baselines(const RunOptions& options, const std::vector<BackendSession>& timed) {
   Baselines baselines;
   std::vector<std::string> backends;
-  for (const std::string& name : names) {
+  const std::vector<std::string>& of_programs = program_baseline_names();
+  for (const std::string& name : options.baselines) {
+    if (std::find(of_programs.begin(), of_programs.end(), name) != of_programs.end()) continue;
     if (std::find(host_baseline_names().begin(), host_baseline_names().end(), name) != host_baseline_names().end()) {
       const auto same = [&](const HostBaseline& known) { return known.name == name; };
       if (std::any_of(baselines.host.begin(), baselines.host.end(), same)) continue;
@@ -45,17 +65,20 @@ Expected<Baselines> open_baselines(const std::vector<std::string>& names, bool s
     } else if (name == "reference") {
       baselines.reference = true;
     } else {
-      const std::vector<std::string> known = baseline_names();
+      std::vector<std::string> known = baseline_names();
       if (std::find(known.begin(), known.end(), name) == known.end()) {
+        known.insert(known.end(), of_programs.begin(), of_programs.end());
         return tl::unexpected(unknown_name("baseline", name, known));
       }
       backends.push_back(name);
     }
   }
-  if (backends.empty()) return baselines;
-  auto sessions = open_backends(backends, Purpose::times, strict);
-  if (!sessions) return fail(std::move(sessions));
-  baselines.backends = *std::move(sessions);
+  if (!backends.empty()) {
+    auto sessions = open_backends(backends, Purpose::times, options.strict);
+    if (!sessions) return fail(std::move(sessions));
+    baselines.backends = *std::move(sessions);
+  }
+  if (auto started = start_programs(options, timed, baselines); !started) return fail(std::move(started));
   return baselines;
 }
 
@@ -100,6 +123,7 @@ class Session {
   [[nodiscard]] std::size_t broken() const noexcept { return broken_; }
   [[nodiscard]] std::size_t not_run() const noexcept { return not_run_; }
   [[nodiscard]] double elapsed() const noexcept { return budget_.elapsed(); }
+  [[nodiscard]] bool over_budget() const noexcept { return budget_.left() < 0; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return writer_.path(); }
 
  private:
@@ -133,6 +157,7 @@ class Session {
   Budget budget_;
   Progress progress_;
   std::vector<RecordCommon> common_;                // as backends_
+  std::map<Index, HostRoofLoops> host_roofs_;       // by threads; shared by the backends that use as many
   std::map<std::string, std::string> weight_tags_;  // of the weights at hand
   std::size_t cases_left_;
   double modelled_left_ = 0;
@@ -150,6 +175,10 @@ Expected<void> Session::run() {
     if (!ceilings) return fail(std::move(ceilings));
     session.ceilings = *std::move(ceilings);
     common_.push_back(common_record(options_, session));
+    const Index threads = session.threads();
+    if (threads > 0 && session.backend->on_each_thread != nullptr && !host_roofs_.contains(threads)) {
+      host_roofs_.try_emplace(threads, threads, session.backend->on_each_thread);
+    }
   }
   for (const PlannedShape& shape : plan_.shapes) {
     modelled_left_ += modelled_seconds(shape.dense) + modelled_seconds(shape.grouped);
@@ -265,6 +294,7 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
   contest.touched_weight_bytes = touched_weight_bytes;
   contest.kept = kept;
   contest.time_reference = baselines_.reference;
+  for (const BaselineProgram& program : baselines_.programs) contest.programs.push_back(&program);
   contest.baseline_kernels = planned.baseline_kernels;
   std::set<Index> host_threads;
   std::vector<std::size_t> entrant_of_kernel;
@@ -274,6 +304,11 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     contest.kernels.push_back(entrant.choice);
     entrant_of_kernel.push_back(i);
     if (entrant.choice.session->on_host()) host_threads.insert(entrant.choice.session->threads());
+  }
+  for (const Index threads : host_threads) {
+    if (const auto loops = host_roofs_.find(threads); loops != host_roofs_.end()) {
+      contest.host_roofs.push_back(&loops->second);
+    }
   }
   // A ratio between different devices would say nothing: the host's baselines stand beside the host's kernels only.
   if (!host_threads.empty()) {
@@ -316,8 +351,11 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     if (auto done = write(std::move(record)); !done) return done;
   }
   if (result) {
+    const auto add_time = [&](const Measurement& measurement) {
+      for (const double seconds : measurement.seconds) sampled += seconds;
+    };
     const auto add = [&](const Outcome& outcome) {
-      for (const double seconds : outcome.measurement.seconds) sampled += seconds;
+      add_time(outcome.measurement);
       if (outcome.wrong()) ++incorrect_;
       if (outcome.broken) ++broken_;
     };
@@ -325,7 +363,13 @@ Expected<void> Session::run_case(const ShapeCases& cases, const Case& planned,
     for (const Outcome& outcome : result->baseline_kernels) add(outcome);
     for (const HostOutcome& host : result->host_baselines) add(host.outcome);
     for (const Outcome& reference : result->reference) add(reference);
-    budget_.learn(modelled, std::max(0.0, budget_.elapsed() - before - sampled));
+    for (const HostRoofs& roofs : result->host_roofs) {
+      add_time(roofs.read);
+      add_time(roofs.multiply_add);
+    }
+    for (const ProgramOutcome& program : result->programs) add(program.outcome);
+    budget_.set_aside(result->program_seconds);
+    budget_.learn(modelled, std::max(0.0, budget_.elapsed() - before - sampled - result->program_seconds));
   }
   modelled_left_ = std::max(0.0, modelled_left_ - modelled);
   --cases_left_;
@@ -444,7 +488,7 @@ Expected<ExitCode> run_session(const RunOptions& options, const SessionHooks& ho
   for (const BackendSession& session : *backends) {
     for (const std::string& row : session.tuned.rejected()) fmt::print(stderr, "millet: skipped {}\n", row);
   }
-  auto baselines = open_baselines(options.baselines, options.strict);
+  auto baselines = open_baselines(options, *backends);
   if (!baselines) return fail(std::move(baselines));
   auto published = published_cells();
   if (!published) return fail(std::move(published));
@@ -492,7 +536,7 @@ Expected<ExitCode> run_session(const RunOptions& options, const SessionHooks& ho
   if (session.not_run() > 0) text += fmt::format(", {} not run or wrong (the notes say why)", session.not_run());
   if (session.incorrect() > 0) text += fmt::format(", {} INCORRECT", session.incorrect());
   fmt::print(stderr, "millet: {} in {:.1f} s{}; {}\n", text, session.elapsed(),
-             session.elapsed() > options.budget_seconds
+             session.over_budget()
                  ? fmt::format(" (budget {:g} s; every case gets its least number of samples)", options.budget_seconds)
                  : "",
              session.path().string());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "millet/device/host_ceilings.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
-#include <barrier>
 #include <chrono>
 #include <cstdlib>
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -91,82 +91,106 @@ Loops loops_for(HostIsa isa) {
   return {read_baseline, fma_baseline, 4};
 }
 
-// Runs `body(thread)` on `threads` threads `repeats` times and returns the median wall time of one repetition, in which
-// all threads start together. At least five repetitions, then until `seconds` are over.
-template <class Body>
-double median_seconds(Index threads, double seconds, const Body& body) {
+// What the loops compute goes here, so that no compiler can leave them out.
+std::atomic<std::uint64_t> sink{0};
+
+// The median of at least five samples; more until `seconds` are over. The first, a warm-up, does not count.
+template <class Sample>
+double median_seconds(double seconds, const Sample& sample) {
+  const auto start = Clock::now();
+  static_cast<void>(sample());
   std::vector<double> times;
-  std::barrier line(threads);
-  bool more = true;  // written by thread 0 between two barriers
-  const auto work = [&](Index thread) {
-    const auto start = Clock::now();
-    body(thread);  // warm-up
-    for (;;) {
-      line.arrive_and_wait();
-      if (!more) return;
-      const auto begin = Clock::now();
-      body(thread);
-      line.arrive_and_wait();
-      if (thread == 0) {
-        times.push_back(seconds_since(begin));
-        more = times.size() < 5 || seconds_since(start) < seconds;
-      }
-    }
-  };
-  std::vector<std::jthread> others;
-  for (Index thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
-  work(0);
-  others.clear();
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+  while (times.size() < 5 || seconds_since(start) < seconds) times.push_back(sample());
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
 }
 
 }  // namespace
 
-Ceilings measure_host_ceilings(double seconds, Index threads) {
-  const Loops loops = loops_for(host_isa());
+HostRoofLoops::HostRoofLoops(Index threads, OnEachThread on_each_thread)
+    : threads_(threads), on_each_thread_(on_each_thread), buffer_(nullptr, [](std::byte* data) { std::free(data); }) {
   const Index cache = std::max<Index>(host_device_info(threads, "").last_level_cache_bytes, Index{1} << 20);
   constexpr Index huge_page = Index{2} << 20;
-  const Index slice = round_up_to_tile(tiles_to_cover(cache * 5 / 2, threads), huge_page);  // of one thread
-  const Index largest = slice * threads;
+  const Index slice = round_up_to_tile(tiles_to_cover(cache * 5 / 2, threads), huge_page);
+  buffer_.reset(static_cast<std::byte*>(std::aligned_alloc(huge_page, static_cast<std::size_t>(slice * threads))));
+  if (buffer_ == nullptr) return;
+  slice_ = slice;
+  huge_pages_ = advise_huge_pages(buffer_.get(), slice * threads);
+  // Zero pages could be shared and would not be read from memory.
+  run_on_each_thread([&](Index thread) { std::fill_n(buffer_.get() + thread * slice_, slice_, std::byte{1}); });
+}
 
-  const auto release = [](std::byte* data) { std::free(data); };
-  const std::unique_ptr<std::byte, decltype(release)> buffer(
-      static_cast<std::byte*>(std::aligned_alloc(huge_page, static_cast<std::size_t>(largest))), release);
+void HostRoofLoops::run_on_each_thread(const std::function<void(Index)>& work) const {
+  if (threads_ == 1) return work(0);
+  if (on_each_thread_ != nullptr) return on_each_thread_(work);
+  std::vector<std::jthread> others;
+  for (Index thread = 1; thread < threads_; ++thread) others.emplace_back(work, thread);
+  work(0);
+}
+
+double HostRoofLoops::read(Index offset, Index bytes, Index passes) const {
+  const auto loop = loops_for(host_isa()).read;
+  const Index part = tiles_to_cover(bytes, threads_);
+  const auto start = Clock::now();
+  run_on_each_thread([&](Index thread) {
+    const std::byte* const slice = buffer_.get() + thread * slice_;
+    std::uint64_t sum = 0;
+    for (Index pass = 0; pass < passes; ++pass) {
+      Index here = offset;
+      for (Index left = part; left > 0;) {
+        const Index count = std::min(left, slice_ - here);
+        sum += loop(slice + here, count);
+        left -= count;
+        here = 0;
+      }
+    }
+    sink.fetch_add(sum, std::memory_order_relaxed);
+  });
+  return seconds_since(start);
+}
+
+double HostRoofLoops::multiply_add(Index steps) const {
+  const auto loop = loops_for(host_isa()).fma;
+  const auto start = Clock::now();
+  run_on_each_thread([&](Index) { sink.fetch_add(loop(steps) > 0 ? 1 : 0, std::memory_order_relaxed); });
+  return seconds_since(start);
+}
+
+double HostRoofLoops::multiply_add_flops(Index steps) const noexcept {
+  return static_cast<double>(steps * 12 * 2 * loops_for(host_isa()).floats_per_register * threads_);
+}
+
+std::string HostRoofLoops::description() const {
+  return fmt::format("{} read loop over {} MiB ({} pages), {} f32 multiply-add loop, {} thread(s)",
+                     to_string(host_isa()), buffer_bytes() >> 20, huge_pages_ ? "2 MB" : "4 KB", to_string(host_isa()),
+                     threads_);
+}
+
+Ceilings measure_host_ceilings(double seconds, Index threads, OnEachThread on_each_thread) {
+  const HostRoofLoops loops(threads, on_each_thread);
   Ceilings ceilings;
   ceilings.threads = threads;
-  if (buffer == nullptr) {
-    ceilings.source = fmt::format("not measured: no memory for a buffer of {} bytes", largest);
+  if (loops.buffer_bytes() == 0) {
+    ceilings.source = "not measured: no memory for a buffer of two and a half times the last-level cache";
     return ceilings;
   }
-  const bool huge = advise_huge_pages(buffer.get(), largest);
-  std::fill_n(buffer.get(), largest, std::byte{1});  // zero pages could be shared and would not be read from memory
-
-  std::atomic<std::uint64_t> sink{0};
+  const Index slice = loops.buffer_bytes() / threads;
   const auto read_rate = [&](Index bytes_per_thread, double time) {
-    // A sample of at least 4 MiB a thread, so that the clock's resolution does not matter in the small caches.
-    const Index passes = std::max<Index>(1, (Index{4} << 20) / bytes_per_thread);
-    const double median = median_seconds(threads, time, [&](Index thread) {
-      std::uint64_t sum = 0;
-      for (Index pass = 0; pass < passes; ++pass) sum += loops.read(buffer.get() + thread * slice, bytes_per_thread);
-      sink.fetch_add(sum, std::memory_order_relaxed);
-    });
-    return static_cast<double>(bytes_per_thread * passes * threads) / median;
+    // A sample of at least 16 MiB a thread: neither the clock's resolution nor the start of the threads matters then.
+    const Index passes = tiles_to_cover(Index{16} << 20, bytes_per_thread);
+    const Index bytes = bytes_per_thread * threads;
+    return static_cast<double>(bytes * passes) / median_seconds(time, [&] { return loops.read(0, bytes, passes); });
   };
-  const Index half_cache = std::min(slice, round_up_to_tile(tiles_to_cover(cache / 2, threads), Index{1} << 20));
+  const Index half_cache = std::min(slice, round_up_to_tile(slice / 5, Index{1} << 20));
   for (const Index bytes : {Index{32} << 10, Index{1} << 20, half_cache}) {
     ceilings.read_by_level.push_back({bytes * threads, read_rate(bytes, 0.1 * seconds)});
   }
   ceilings.read_bytes_per_second = read_rate(slice, 0.5 * seconds);
-
   constexpr Index steps = 200'000;
-  const double fma_seconds = median_seconds(
-      threads, 0.2 * seconds, [&](Index) { sink.fetch_add(loops.fma(steps) > 0 ? 1 : 0, std::memory_order_relaxed); });
   ceilings.fma_flops_per_second =
-      static_cast<double>(steps * 12 * 2 * loops.floats_per_register * threads) / fma_seconds;
-  ceilings.source =
-      fmt::format("measured in this run: {} read loop over {} MiB ({} pages), {} f32 multiply-add loop, {} thread(s)",
-                  to_string(host_isa()), largest >> 20, huge ? "2 MB" : "4 KB", to_string(host_isa()), threads);
+      loops.multiply_add_flops(steps) / median_seconds(0.2 * seconds, [&] { return loops.multiply_add(steps); });
+  ceilings.source = "measured in this run: " + loops.description();
   return ceilings;
 }
 

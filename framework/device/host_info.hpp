@@ -30,14 +30,6 @@ enum class HostIsa { baseline, avx2, avx512 };
 /// This machine as seen by a backend that uses `threads` of its threads. What the system does not tell stays 0 or "".
 [[nodiscard]] DeviceInfo host_device_info(Index threads, std::string runtime);
 
-/// Read rates and the multiply-add peak of `threads` threads of this machine, measured now in about `seconds` of time.
-///
-/// The read loop adds up every 64-byte line of a buffer of 2 MB pages (where the system grants them) with the widest
-/// vectors of host_isa(); each thread reads its own; together they are 32 KiB and 1 MiB a
-/// thread, half the last-level cache, and more than twice that cache.
-/// The FMA loop keeps enough independent accumulators in registers to fill the pipelines.
-[[nodiscard]] Ceilings measure_host_ceilings(double seconds, Index threads);
-
 /// Asks for 2 MB pages for the part of [data, data + bytes) that they can cover; before the first touch. Returns
 /// whether the system accepted the request.
 bool advise_huge_pages(void* data, Index bytes) noexcept;

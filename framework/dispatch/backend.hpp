@@ -5,9 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include "millet/device/ceilings.hpp"
 #include "millet/device/device_buffer.hpp"
 #include "millet/device/device_info.hpp"
+#include "millet/device/host_ceilings.hpp"
 #include "millet/device/stream.hpp"
 #include "millet/dispatch/kernel.hpp"
 
@@ -49,6 +49,10 @@ struct Backend {
 
   /// Measures the roofs of this device, in about the given time.
   Expected<Ceilings> (*measure_ceilings)(double seconds);
+
+  /// Null, or runs something on every thread of the pool that the kernels run in, device_info().compute_units of them:
+  /// so the loops behind the host's roofs can take turns with kernels.
+  OnEachThread on_each_thread = nullptr;
 
   std::span<const GemmKernel> gemm_kernels;        ///< best first
   std::span<const GroupedKernel> grouped_kernels;  ///< best first

@@ -99,6 +99,9 @@ Expected<std::vector<Measurement>> sample(std::span<const Contender> contenders,
 
   // Adds one sample of contender i.
   const auto take = [&](std::size_t i) -> Expected<void> {
+    for (int untimed = 0; untimed < options.untimed_batches; ++untimed) {
+      if (auto done = rotations[i].next(); !done) return fail(std::move(done));
+    }
     auto seconds = rotations[i].next();
     if (!seconds) return fail(std::move(seconds));
     measurements[i].seconds.push_back(*seconds);

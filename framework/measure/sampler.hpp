@@ -22,9 +22,10 @@ struct SamplerOptions {
   double seconds = 1.0;  ///< time for all contenders together; may be passed to reach minimum_samples
   int minimum_samples = 5;
   int maximum_samples = 200;
-  int warm_ups = 2;        ///< untimed batches of each contender
-  bool interleave = true;  ///< one sample of each contender in turn, in a new random order each round
-  std::uint64_t seed = 1;  ///< of that order
+  int warm_ups = 2;         ///< untimed batches of each contender
+  int untimed_batches = 0;  ///< before each sample, for contenders that another process's work has disturbed
+  bool interleave = true;   ///< one sample of each contender in turn, in a new random order each round
+  std::uint64_t seed = 1;   ///< of that order
 };
 
 /// Splits the launches of one rotation into batches as `backend` likes them.

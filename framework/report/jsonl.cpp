@@ -105,6 +105,7 @@ void fields(auto& x, MaybeConst<RecordBaseline> auto& r) {
   x("median_ns", r.median_ns);
   x("ci95_lo_ns", r.ci95_lo_ns);
   x("ci95_hi_ns", r.ci95_hi_ns);
+  x("detail", r.detail);
 }
 void fields(auto& x, MaybeConst<RecordPublished> auto& r) {
   x("speedup", r.speedup);
@@ -360,7 +361,7 @@ std::string contradiction_in(const Record& r) {
     return fmt::format("result.samples_ns has {} elements, n is {}", t.samples_ns.size(), t.n);
   }
   for (const RecordBaseline& b : r.baselines) {
-    if (std::string complaint = unknown_name("baselines.role", b.role, {"performance", "correctness"});
+    if (std::string complaint = unknown_name("baselines.role", b.role, {"performance", "correctness", "floor"});
         !complaint.empty()) {
       return complaint;
     }

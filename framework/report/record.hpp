@@ -103,11 +103,13 @@ struct RecordVerify {
 /// Another implementation, timed interleaved with this one on the same problem.
 struct RecordBaseline {
   std::string name;
-  std::string role = "performance";  ///< or "correctness": a reference that nobody tuned
+  std::string role =
+      "performance";  ///< or "correctness": a reference that nobody tuned; or "floor": less than the work
   Index n = 0;
   double median_ns = 0;
   double ci95_lo_ns = 0;
   double ci95_hi_ns = 0;
+  std::optional<std::string> detail{};  ///< what it chose for this problem, such as a tile; absent: nothing to choose
 
   bool operator==(const RecordBaseline&) const = default;
 };

@@ -234,8 +234,11 @@ void add_speedups(ReportPage& page, const Setup& setup, const ShapeTable& shapes
     });
     const bool published = page.html() && std::any_of(setup.records.begin(), setup.records.end(),
                                                       [](const Record* r) { return r->published.has_value(); });
-    page.table(fmt::format("Speedup over {} ({} baseline), both measured in the same run; ~ could be 1.00{}", name,
-                           role, published ? "; small: published figures, of another machine, see below" : ""),
+    const std::string title =
+        role == "floor" ? fmt::format("Time of {}, which does less than the work, over the time of a call", name)
+                        : fmt::format("Speedup over {} ({} baseline)", name, role);
+    page.table(fmt::format("{}, both measured in the same run; ~ could be 1.00{}", title,
+                           published ? "; small: published figures, of another machine, see below" : ""),
                shapes.ratio_grid(ratio, text), shades);
   }
 }

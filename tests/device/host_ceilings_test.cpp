@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "millet/device/host_ceilings.hpp"
 #include "millet/device/host_info.hpp"
 
 namespace millet {

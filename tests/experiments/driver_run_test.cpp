@@ -327,5 +327,23 @@ TEST_F(Driver, TheProgramItselfRunsEveryBackendThatIsHere) {
   EXPECT_EQ(real("doctor").code, 0);
 }
 
+TEST_F(Driver, TheHostsRoofsTakeTurnsWithTheKernels) {
+  for (const auto& [protocol, when] : {std::pair{"cold", "measured in each case's own rounds"},
+                                       std::pair{"hot", "measured beside each case's own samples"}}) {
+    const Outcome outcome = shell(fmt::format(
+        "'{}' run --shapes two.csv --m 1,3 --budget 60s --backend portable --baseline none --protocol {} --out out",
+        MILLET_PROGRAM, protocol));
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    std::set<double> rates;
+    for (const Record& record : records()) {
+      if (record.subject.protocol.find(protocol) == std::string::npos) continue;
+      EXPECT_PRED_FORMAT2(IsSubstring, when, record.roof.source);
+      EXPECT_GT(record.roof.pct_of_read, 0.0);
+      rates.insert(record.roof.read_bytes_per_second);
+    }
+    EXPECT_GT(rates.size(), 1U) << "one rate for all cases";
+  }
+}
+
 }  // namespace
 }  // namespace millet

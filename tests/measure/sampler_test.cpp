@@ -122,6 +122,17 @@ TEST(Sample, InterleavesOneSampleOfEachARound) {
   EXPECT_GT(orders.size(), 1U) << "every round had the same order";
 }
 
+TEST(Sample, UntimedBatchesComeBeforeEachSampleAndGoOnWithTheRotation) {
+  Trace trace;
+  SamplerOptions options = exactly(2, 1);
+  options.untimed_batches = 2;
+  const std::vector contenders{fake("a", 4, 1.0, trace)};
+  const auto measured = sample(contenders, options);
+  ASSERT_TRUE(measured);
+  EXPECT_EQ((*measured)[0].seconds.size(), 2U);
+  EXPECT_EQ(trace, (Trace{"a0", "a1", "a2", "a3", "a0", "a1", "a2"}));
+}
+
 TEST(Sample, TheSeedDecidesTheOrder) {
   const auto trace_of = [](std::uint64_t seed) {
     Trace trace;

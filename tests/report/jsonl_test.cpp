@@ -65,6 +65,16 @@ TEST(Jsonl, EpiloguesAreWrittenAndRead) {
   EXPECT_EQ(line_of(full_record()).find("epilogue"), std::string::npos);
 }
 
+TEST(Jsonl, ABaselineMaySayWhatItChose) {
+  Record record = full_record();
+  EXPECT_EQ(line_of(record).find("\"detail\""), std::string::npos);
+  record.baselines[1].role = "floor";
+  record.baselines[1].detail = "4 x 256 threads an SM";
+  const auto parsed = parse_record(line_of(record));
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_TRUE(*parsed == record);
+}
+
 TEST(Jsonl, OptionalPartsMayBeAbsent) {
   Record record = full_record();
   record.published.reset();

@@ -19,11 +19,12 @@ struct DecodedStrips {
 };
 
 template <class L, int T>
-void decode_strips(const StripProduct& p, const Strip (&strips)[T], Index block, int count,
+void decode_strips(const StripProduct& p, const Strip (&strips)[T], Index block, int count, Index blocks_left,
                    DecodedStrips<T>& decoded) noexcept {
   using Float = typename L::Float;
   constexpr int V = strip_rows / L::W;
   for (int i = 0; i < count; ++i) {
+    const PrefetchDistance ahead = prefetch_distance<T>(p.b, blocks_left - i);
     decoded.general[i] = !p.a.plain;
     for (int t = 0; t < T; ++t) {
       const unsigned properties = strips[t].properties[block + i];
@@ -32,7 +33,7 @@ void decode_strips(const StripProduct& p, const Strip (&strips)[T], Index block,
       const unsigned needed = no_nans | (p.native_subnormals ? 0U : no_subnormals);
       const bool exact = (properties & needed) != needed;
       for (int q = 0; q < block_k / 4; ++q) {
-        prefetch_codes(values + 64 * q);
+        prefetch_codes(values + 64 * q, ahead);
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
           const auto codes = L::load_codes(values + 64 * q + v * 4 * L::W);
@@ -142,7 +143,7 @@ void multiply_strips_buffered(const StripProduct& p, Index first_strip) noexcept
   for_parts_of_strips<L, T>(p.b, first_strip, [&](const Strip(&strips)[T], Index first_block, Index blocks) {
     for (Index block = 0; block < blocks; block += packed_blocks) {
       const int count = static_cast<int>(blocks - block < packed_blocks ? blocks - block : packed_blocks);
-      decode_strips<L, T>(p, strips, block, count, decoded);
+      decode_strips<L, T>(p, strips, block, count, blocks - block, decoded);
       for (int tile = 0; tile < tiles; ++tile) {
         const int m = tile * p.count / tiles;
         const int size = (tile + 1) * p.count / tiles - m;

@@ -14,7 +14,7 @@ namespace millet::cpu {
 template <class L, int M, int S, Route R, bool Scanned>
 MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::uint8_t* const (&scales)[S],
                              const float* const (&x)[M], const std::uint8_t* general_a_scales, const RowPair* rows,
-                             typename L::Float (*total)[M]) noexcept {
+                             const PrefetchDistance& ahead, typename L::Float (*total)[M]) noexcept {
   using Float = typename L::Float;
   constexpr int V = strip_rows / L::W;
   // As many vectors at once as leave registers for their accumulators, a power of two.
@@ -33,7 +33,7 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
     for (int q = 0; q < block_k / 4; ++q) {
 #pragma GCC unroll 8
       for (int i = 0; i < G; ++i) {
-        if ((first + i) % V == 0) prefetch_codes(values[(first + i) / V] + 64 * q);
+        if ((first + i) % V == 0) prefetch_codes(values[(first + i) / V] + 64 * q, ahead);
       }
       const auto add_pair = [&]<int Pair>(std::integral_constant<int, Pair>) __attribute__((always_inline)) {
         const auto decode = [&](int i, Float(&w)[2]) __attribute__((always_inline)) {
@@ -110,13 +110,14 @@ MILLET_INLINE void add_block(const std::uint8_t* const (&values)[S], const std::
 template <class L, int M, int S>
 [[gnu::noinline]] void add_exceptional_block(const StripProduct& p, const std::uint8_t* const (&values)[S],
                                              const std::uint8_t* const (&scales)[S], const float* const (&x)[M],
-                                             unsigned properties, typename L::Float (*total)[M]) noexcept {
+                                             unsigned properties, const PrefetchDistance& ahead,
+                                             typename L::Float (*total)[M]) noexcept {
   if (p.native_subnormals) {
-    add_block<L, M, S, Route::normal, true>(values, scales, x, nullptr, p.rows, total);
+    add_block<L, M, S, Route::normal, true>(values, scales, x, nullptr, p.rows, ahead, total);
   } else if ((properties & no_nans) != 0) {
-    add_block<L, M, S, Route::exact, false>(values, scales, x, nullptr, p.rows, total);
+    add_block<L, M, S, Route::exact, false>(values, scales, x, nullptr, p.rows, ahead, total);
   } else {
-    add_block<L, M, S, Route::exact, true>(values, scales, x, nullptr, p.rows, total);
+    add_block<L, M, S, Route::exact, true>(values, scales, x, nullptr, p.rows, ahead, total);
   }
 }
 
@@ -124,18 +125,18 @@ template <class L, int M, int S>
 template <class L, int M>
 [[gnu::noinline]] void add_any_block(const StripProduct& p, const std::uint8_t* values, const std::uint8_t* scales,
                                      unsigned properties, const float* const (&x)[M], Index block,
-                                     typename L::Float (*total)[M]) noexcept {
+                                     const PrefetchDistance& ahead, typename L::Float (*total)[M]) noexcept {
   const std::uint8_t* const values_of[1] = {values};
   const std::uint8_t* const scales_of[1] = {scales};
   const bool general = (properties & plain_scales) == 0 || !p.a.plain;
   const bool normal = (properties & no_nans) != 0 && ((properties & no_subnormals) != 0 || p.native_subnormals);
   const std::uint8_t* const general_a_scales = general ? p.a.scales + block * p.a.rows : nullptr;
   if (normal) {
-    add_block<L, M, 1, Route::normal, false>(values_of, scales_of, x, general_a_scales, p.rows, total);
+    add_block<L, M, 1, Route::normal, false>(values_of, scales_of, x, general_a_scales, p.rows, ahead, total);
   } else if (!general) {
-    add_exceptional_block<L, M, 1>(p, values_of, scales_of, x, properties, total);
+    add_exceptional_block<L, M, 1>(p, values_of, scales_of, x, properties, ahead, total);
   } else {
-    add_block<L, M, 1, Route::exact, true>(values_of, scales_of, x, general_a_scales, p.rows, total);
+    add_block<L, M, 1, Route::exact, true>(values_of, scales_of, x, general_a_scales, p.rows, ahead, total);
   }
 }
 
@@ -154,22 +155,22 @@ void multiply_strips_directly(const StripProduct& p, Index first_strip) noexcept
       const std::uint8_t* values[S];
       const std::uint8_t* scales[S];
       unsigned in_all = 0xFF;
-      unsigned in_any = 0;
       for (int s = 0; s < S; ++s) {
         values[s] = strips[s].values + block * strip_block;
         scales[s] = strips[s].scales + block * strip_rows;
         in_all &= strips[s].properties[block];
-        in_any |= strips[s].properties[block];
       }
+      const PrefetchDistance ahead = prefetch_distance<S>(p.b, count - block);
       const float* x[M];
       for (int m = 0; m < M; ++m) x[m] = p.a.values + (first_block + block) * block_stride + p.rows[m].a * block_k;
       if ((in_all & needed) == needed) [[likely]] {
-        add_block<L, M, S, Route::normal, false>(values, scales, x, nullptr, p.rows, total);
-      } else if ((in_any & needed) != needed && (in_all & plain_scales) != 0 && p.a.plain) {
-        add_exceptional_block<L, M, S>(p, values, scales, x, in_all, total);
+        add_block<L, M, S, Route::normal, false>(values, scales, x, nullptr, p.rows, ahead, total);
+      } else if ((in_all & plain_scales) != 0 && p.a.plain) {
+        // All strips by the slower decode, not one by one: a strip alone waits for the latency of its sums.
+        add_exceptional_block<L, M, S>(p, values, scales, x, in_all, ahead, total);
       } else {
         for (int s = 0; s < S; ++s) {
-          add_any_block<L, M>(p, values[s], scales[s], strips[s].properties[block], x, first_block + block,
+          add_any_block<L, M>(p, values[s], scales[s], strips[s].properties[block], x, first_block + block, ahead,
                               total + s * V);
         }
       }

@@ -62,6 +62,20 @@ void pack_strip(const WeightsArguments& b, Index strip, Index block, int count, 
   }
 }
 
+/// For codes of one of S strips of which `blocks_left` more blocks are to be read, the one in use included. Hardware
+/// prefetchers alone hide too little of the latency of memory (docs/performance/cpu.md). Behind a strip's end stands
+/// the next one, which is being read already where several are; so it goes on behind them. Row-major weights are asked
+/// for when they are packed.
+template <int S>
+MILLET_INLINE PrefetchDistance prefetch_distance(const WeightsArguments& b, Index blocks_left) noexcept {
+  constexpr Index l1 = 2048;
+  constexpr Index l2 = 8192;
+  if (b.row_major) return {0, 0};
+  const Index left = blocks_left * strip_block;
+  const Index other_strips = (S - 1) * (b.k / block_k) * strip_block;
+  return {left > l1 ? l1 : l1 + other_strips, left > l2 ? l2 : l2 + other_strips};
+}
+
 /// Calls body(strips, first block, count) for all of k: once for packed weights, else for what fits PackedStrip.
 template <class L, int S, class Body>
 MILLET_INLINE void for_parts_of_strips(const WeightsArguments& b, Index first_strip, const Body& body) noexcept {

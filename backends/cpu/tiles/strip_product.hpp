@@ -146,11 +146,15 @@ MILLET_INLINE unsigned needed_properties(const StripProduct& p) noexcept {
   return no_nans | plain_scales | (p.native_subnormals ? 0U : no_subnormals) | (p.a.plain ? 0U : no_block_has_it);
 }
 
-/// Asks for the codes 2 KB ahead of `here` in L1 and 8 KB ahead in L2: hardware prefetchers alone hide too little of
-/// the latency of memory (docs/performance/cpu.md). Past a strip's end the next one begins.
-MILLET_INLINE void prefetch_codes(const std::uint8_t* here) noexcept {
-  __builtin_prefetch(here + 2048, 0, 3);
-  __builtin_prefetch(here + 8192, 0, 2);
+/// How far ahead of the codes in use others are asked for, in bytes.
+struct PrefetchDistance {
+  Index l1;
+  Index l2;
+};
+
+MILLET_INLINE void prefetch_codes(const std::uint8_t* here, const PrefetchDistance& ahead) noexcept {
+  __builtin_prefetch(here + ahead.l1, 0, 3);
+  __builtin_prefetch(here + ahead.l2, 0, 2);
 }
 
 }  // namespace millet::cpu

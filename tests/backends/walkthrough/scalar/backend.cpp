@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/gemm_naive.hpp"
+#include "millet/device/host_ceilings.hpp"
 #include "millet/device/host_info.hpp"
 
 namespace millet::scalar {
