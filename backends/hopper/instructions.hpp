@@ -187,12 +187,24 @@ __device__ __forceinline__ void store_shared(std::uint32_t to, std::uint8_t valu
 __device__ __forceinline__ void store_shared(std::uint32_t to, std::uint32_t value) {
   asm volatile("st.shared.u32 [%0], %1;\n" : : "r"(to), "r"(value) : "memory");
 }
+__device__ __forceinline__ void store_shared(std::uint32_t to, uint4 value) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};\n"
+               :
+               : "r"(to), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
+               : "memory");
+}
 __device__ __forceinline__ void store_shared(std::uint32_t to, float2 values) {
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" : : "r"(to), "f"(values.x), "f"(values.y) : "memory");
 }
 /// Loads from an address of shared memory, which the compiler may move as it may any other load.
 __device__ __forceinline__ float load_shared_4(std::uint32_t from) {
   return *static_cast<const float*>(__cvta_shared_to_generic(from));
+}
+__device__ __forceinline__ std::uint32_t load_shared_byte(std::uint32_t from) {
+  return *static_cast<const std::uint8_t*>(__cvta_shared_to_generic(from));
+}
+__device__ __forceinline__ std::uint32_t load_shared_word(std::uint32_t from) {
+  return *static_cast<const std::uint32_t*>(__cvta_shared_to_generic(from));
 }
 __device__ __forceinline__ uint2 load_shared_8(std::uint32_t from) {
   return *static_cast<const uint2*>(__cvta_shared_to_generic(from));

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "millet/backends/hopper/tiles/folded_scales.hpp"
+#include "millet/backends/hopper/tiles/warpgroup_product.hpp"
+
+// The tokens of a team, in shared memory as the f16 matrix unit wants them. Device code only.
+//
+// Codes come by asynchronous copies, all of a round at once, each into half of the place that its f16 values will have;
+// the thread that asked for them widens them there. So nothing but the scales waits in registers.
+
+namespace millet::hopper {
+
+/// Shared memory that the values of one token take for one group, in bytes: f16.
+inline constexpr int folded_value_bytes = blocks_per_group * 64;
+/// Shared memory for the tokens of a team: values, a word of steps for each group, and a base.
+[[nodiscard]] __host__ __device__ constexpr int folded_token_bytes(int tokens, int groups) {
+  return tokens * (groups * (folded_value_bytes + 4) + 4);
+}
+
+/// The tokens of a team's round of groups.
+struct FoldedTokens {
+  std::uint32_t values;  ///< address of [16 k][half][tile of 8][token][8 values], as TokenMatrix wants it
+  std::uint32_t steps;   ///< of [group][token]: the steps (folded_scales.hpp) of four blocks, a byte each
+  std::uint32_t bases;   ///< of [token]: its largest code in this round
+  GroupRange groups;
+};
+
+/// A token's values of 16 k: k = 4 i and 4 i + 1 of each of the four words stand in the first half, k = 4 i + 2 and
+/// 4 i + 3 in the second, since a lane of the left operand has its four codes of a word in two columns of each half.
+template <int Tiles>
+struct FoldedPlace {
+  static constexpr int half_bytes = Tiles * 128;
+  static constexpr int piece_bytes = 2 * half_bytes;  ///< 16 k
+  static constexpr int group_bytes = blocks_per_group * 2 * piece_bytes;
+};
+
+/// What one thread stages of a round, one piece of 16 k after the other: a warp takes the eight tokens of a tile by four
+/// pieces that stand together, so that it reads few lines and writes 128 bytes in a row.
+template <int Tiles>
+class FoldedStaging {
+ public:
+  __device__ FoldedStaging(const WarpgroupGemmArguments& x, GroupRange groups, const Team& team)
+      : tasks_((groups.last - groups.first) * blocks_per_group * 2 / 4 * Tiles),
+        existing_((static_cast<int>(x.gemm.b.k / MxBlock::k) - groups.first * blocks_per_group) * 2),
+        warp_(team.thread / warp_lanes),
+        warps_(team.threads / warp_lanes),
+        token_(team.thread % tokens_per_tile),
+        piece_(team.thread % warp_lanes / tokens_per_tile) {}
+
+  /// Calls visit(token, piece of the round, whether A has it) for each.
+  template <int Unroll, class Visit>
+  __device__ __forceinline__ void each(const Visit& visit) const {
+#pragma unroll Unroll
+    for (int i = warp_; i < tasks_; i += warps_) {
+      const int piece = i / Tiles * 4 + piece_;
+      visit(i % Tiles * tokens_per_tile + token_, piece, piece < existing_);
+    }
+  }
+
+ private:
+  int tasks_;     ///< of warps
+  int existing_;  ///< pieces that A has from the round's first on
+  int warp_;
+  int warps_;
+  int token_;
+  int piece_;
+};
+
+/// Starts to bring the codes of a round to shared memory; widen_tokens must follow.
+///
+/// Coherent loads: the preceding kernel may have written A while this one was already running.
+/// \param row_of  (token) the row of A, or -1 for none: what stands in its place is multiplied and never stored
+template <int Tiles, class RowOf>
+__device__ __forceinline__ void copy_token_codes(const WarpgroupGemmArguments& x, const FoldedTokens& to,
+                                                 const FoldedStaging<Tiles>& staging, const RowOf& row_of) {
+  using Place = FoldedPlace<Tiles>;
+  const TokensArguments& a = x.gemm.a;
+  const std::uint8_t* const codes = a.values + Index{to.groups.first} * blocks_per_group * MxBlock::k;
+  const bool aligned =
+      (reinterpret_cast<std::uintptr_t>(a.values) | static_cast<std::uintptr_t>(a.value_stride)) % 16 == 0;
+  staging.template each<1>([&](int token, int piece, bool exists) {
+    const Index row = row_of(token);
+    if (row < 0 || !exists) return;
+    const std::uint32_t at = to.values + piece * Place::piece_bytes + token * 16;
+    const std::uint8_t* const from = codes + row * a.value_stride + piece * 16;
+    if (aligned) {
+      copy_async(at, from);
+    } else {
+#pragma unroll 1
+      for (int j = 0; j < 16; ++j) store_shared(at + j, from[j]);
+    }
+  });
+}
+
+/// The largest and smallest of many codes.
+class CodeRange {
+ public:
+  __device__ __forceinline__ void add(std::uint32_t four_codes) {
+    largest_ = __vmaxu4(largest_, four_codes);
+    smallest_ = __vminu4(smallest_, four_codes);
+  }
+  /// Joins the ranges of `lanes` lanes that stand together, a power of two; those of `mask` call it.
+  __device__ __forceinline__ void join_lanes(int lanes, std::uint32_t mask) {
+#pragma unroll 1
+    for (int other = 1; other < lanes; other *= 2) {
+      largest_ = __vmaxu4(largest_, __shfl_xor_sync(mask, largest_, other));
+      smallest_ = __vminu4(smallest_, __shfl_xor_sync(mask, smallest_, other));
+    }
+  }
+  [[nodiscard]] __device__ std::uint32_t largest() const {
+    const std::uint32_t two = __vmaxu4(largest_, largest_ >> 16);
+    return max(two & 0xFFU, two >> 8 & 0xFFU);
+  }
+  [[nodiscard]] __device__ std::uint32_t smallest() const {
+    const std::uint32_t two = __vminu4(smallest_, smallest_ >> 16);
+    return min(two & 0xFFU, two >> 8 & 0xFFU);
+  }
+
+ private:
+  std::uint32_t largest_ = 0;
+  std::uint32_t smallest_ = 0xFFFFFFFFU;
+};
+
+/// Finds each token's base, the largest of its scale codes in a round, and the steps of its blocks to it.
+/// Returns whether the bases that this thread has seen allow folding at all.
+template <int Tiles, class RowOf>
+__device__ __forceinline__ bool find_token_bases(const WarpgroupGemmArguments& x, const FoldedTokens& to,
+                                                 const Team& team, const RowOf& row_of) {
+  constexpr int tokens = Tiles * tokens_per_tile;
+  constexpr int lanes = 4;  // of a token
+  const TokensArguments& a = x.gemm.a;
+  const int blocks = static_cast<int>(x.gemm.b.k / MxBlock::k);
+  const bool words = (reinterpret_cast<std::uintptr_t>(a.scales) | static_cast<std::uintptr_t>(a.scale_stride)) % 4 == 0;
+  const int lane = team.thread % lanes;
+  const std::uint32_t mask = 0xFU << (team.thread % warp_lanes / lanes * lanes);
+  const auto place = [&](int group, int token) { return to.steps + ((group - to.groups.first) * tokens + token) * 4; };
+  bool foldable = true;
+#pragma unroll 1
+  for (int token = team.thread / lanes; token < tokens; token += team.threads / lanes) {
+    const Index row = row_of(token);
+    if (row < 0) continue;
+    const std::uint8_t* const from = a.scales + row * a.scale_stride;
+    CodeRange range;
+#pragma unroll 1
+    for (int group = to.groups.first + lane; group < to.groups.last; group += lanes) {
+      const int block = group * blocks_per_group;
+      const int existing = blocks - block;
+      std::uint32_t codes = 0;
+      if (words && existing >= blocks_per_group) {
+        codes = *reinterpret_cast<const std::uint32_t*>(from + block);
+      } else {
+#pragma unroll 1
+        for (int j = 0; j < blocks_per_group; ++j) {
+          codes |= std::uint32_t{from[block + (j < existing ? j : 0)]} << 8 * j;
+        }
+      }
+      range.add(codes);
+      store_shared(place(group, token), codes);
+    }
+    range.join_lanes(lanes, mask);
+    const std::uint32_t base = range.largest();
+    const std::uint32_t to_steps = each_byte * step_of(0, base);
+#pragma unroll 1
+    for (int group = to.groups.first + lane; group < to.groups.last; group += lanes) {
+      // Byte by byte: a block out of reach must not borrow from the next.
+      store_shared(place(group, token), __vadd4(load_shared_word(place(group, token)), to_steps));
+    }
+    if (lane == 0) store_shared(to.bases + token * 4, base);
+    foldable &= base <= largest_base;
+  }
+  return foldable;
+}
+
+/// Products of two pairs of f16; exact where the scale is a power of two and the result an f16.
+__device__ __forceinline__ std::uint32_t times(std::uint32_t pair, std::uint32_t power) {
+  std::uint32_t product;
+  asm("mul.rn.f16x2 %0, %1, %2;\n" : "=r"(product) : "r"(pair), "r"(power));
+  return product;
+}
+
+/// Waits for this thread's codes of a round and turns them to f16: times the power that their block's step says, or as
+/// they are. A barrier of the team must have come between find_token_bases and this one, and must follow.
+/// Returns whether this is exact for all that this thread has widened.
+template <int Tiles, bool Folded, class RowOf>
+__device__ __forceinline__ bool widen_tokens(const FoldedTokens& to, const FoldedStaging<Tiles>& staging,
+                                             const RowOf& row_of) {
+  using Place = FoldedPlace<Tiles>;
+  constexpr int tokens = Tiles * tokens_per_tile;
+  constexpr std::uint32_t magnitudes = 0x7F7F7F7FU;
+  constexpr std::uint32_t one = 0x3C003C00U;
+  bool exact = true;
+  wait_for_copies();
+  staging.template each<Folded ? 2 : 1>([&](int token, int piece, bool exists) {
+    if (row_of(token) < 0) return;
+    const std::uint32_t at = to.values + piece * Place::piece_bytes + token * 16;
+    uint4 low = make_uint4(0, 0, 0, 0);
+    uint4 high = low;
+    if (exists) {
+      const uint4 codes = load_shared_16(at);
+      const HalfPairs a = to_half_pairs(codes.x);
+      const HalfPairs b = to_half_pairs(codes.y);
+      const HalfPairs c = to_half_pairs(codes.z);
+      const HalfPairs d = to_half_pairs(codes.w);
+      std::uint32_t power = one;
+      if constexpr (Folded) {
+        std::uint32_t step = load_shared_byte(to.steps + (piece / 8 * tokens + token) * 4 + piece / 2 % 4);
+        if ((step & beyond_reach) != 0) {
+          exact &= ((codes.x | codes.y | codes.z | codes.w) & magnitudes) == 0;
+          step = 0;  // any power will do for zeros
+        }
+        power = half_power_byte(step) * 0x01000100U;
+      }
+      low = make_uint4(times(a.low, power), times(b.low, power), times(c.low, power), times(d.low, power));
+      high = make_uint4(times(a.high, power), times(b.high, power), times(c.high, power), times(d.high, power));
+    }
+    store_shared(at, low);
+    store_shared(at + Place::half_bytes, high);
+  });
+  publish_to_matrix_unit();
+  return exact;
+}
+
+}  // namespace millet::hopper
