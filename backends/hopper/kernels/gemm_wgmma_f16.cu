@@ -16,7 +16,7 @@ template <int Tiles>
 __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_constant__ WarpgroupGemmArguments x) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   __shared__ std::uint64_t cluster_barrier;
-  __shared__ std::uint64_t stage_barriers[folded_max_warps][max_stages];
+  __shared__ std::uint64_t stage_barriers[folded_max_warps][folded_max_stages];
   let_next_kernel_start();
   constexpr int tokens_padded = Tiles * tokens_per_tile;
   const WorkSplit& split = x.gemm.split;

@@ -136,17 +136,42 @@ __device__ __forceinline__ float scale_row_sum(float sum, std::uint32_t a, std::
   return sum * __int_as_float((half + 127) << 23) * __int_as_float((power - half + 127) << 23);
 }
 
+/// Whether the product of this base's power and that of another plain one, both less the headroom, is a normal f32.
+__device__ __forceinline__ bool is_plain_base(std::uint32_t base) {
+  return base - (smallest_plain_scale + fold_headroom) <= largest_plain_scale - smallest_plain_scale - fold_headroom;
+}
+
 /// Adds a round's folded sums, scaled, to those of the rounds before it.
 template <int Tiles>
 __device__ __forceinline__ void add_folded_sums(const float (&sum)[Tiles][4], const RowBases& rows,
                                                 std::uint32_t token_bases, int lane, float (&total)[Tiles][4]) {
+  uint2 bases[Tiles];
+  bool plain = is_plain_base(rows.low) && is_plain_base(rows.high);
 #pragma unroll
   for (int tile = 0; tile < Tiles; ++tile) {
-    const uint2 bases = load_shared_8(token_bases + (tile * tokens_per_tile + lane % 4 * 2) * 4);
-    total[tile][0] += scale_row_sum(sum[tile][0], rows.low, bases.x);
-    total[tile][1] += scale_row_sum(sum[tile][1], rows.low, bases.y);
-    total[tile][2] += scale_row_sum(sum[tile][2], rows.high, bases.x);
-    total[tile][3] += scale_row_sum(sum[tile][3], rows.high, bases.y);
+    bases[tile] = load_shared_8(token_bases + (tile * tokens_per_tile + lane % 4 * 2) * 4);
+    plain &= is_plain_base(bases[tile].x) && is_plain_base(bases[tile].y);
+  }
+  if (plain) {
+    const float low = plain_power(rows.low - fold_headroom);
+    const float high = plain_power(rows.high - fold_headroom);
+#pragma unroll
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const float even = plain_power(bases[tile].x - fold_headroom);
+      const float odd = plain_power(bases[tile].y - fold_headroom);
+      total[tile][0] += sum[tile][0] * (low * even);
+      total[tile][1] += sum[tile][1] * (low * odd);
+      total[tile][2] += sum[tile][2] * (high * even);
+      total[tile][3] += sum[tile][3] * (high * odd);
+    }
+  } else {
+#pragma unroll
+    for (int tile = 0; tile < Tiles; ++tile) {
+      total[tile][0] += scale_row_sum(sum[tile][0], rows.low, bases[tile].x);
+      total[tile][1] += scale_row_sum(sum[tile][1], rows.low, bases[tile].y);
+      total[tile][2] += scale_row_sum(sum[tile][2], rows.high, bases[tile].x);
+      total[tile][3] += scale_row_sum(sum[tile][3], rows.high, bases[tile].y);
+    }
   }
 }
 

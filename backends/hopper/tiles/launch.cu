@@ -105,16 +105,14 @@ WarpgroupPlan folded_plan(Index tokens, Index k, const WorkSplit& split) noexcep
   const Index everything = fixed + groups * (token_group + ring_group);
   const Index room = (everything <= 110 * kilobyte ? 110 * kilobyte : max_shared_bytes) - fixed;
   const Index least_weights = std::min<Index>(groups, 2) * ring_group;
-  Index round = std::clamp<Index>((room - least_weights) / token_group, 1, std::min<Index>(groups, folded_max_round));
+  const Index most = std::clamp<Index>((room - least_weights) / token_group, 1, folded_max_round);
+  const Index round = tiles_to_cover(groups, tiles_to_cover(groups, most));
   const Index fitting = std::max<Index>((room - round * token_group) / ring_group, 1);
-  const Index stages = std::min<Index>({fitting, groups, max_stages});
-  Index stage = std::max<Index>(std::min(tiles_to_cover(groups, stages), fitting / stages), 1);
-  if (round < groups) {  // a round starts and ends stages
-    stage = std::min(stage, round);
-    round = round / stage * stage;
-  }
+  // Three stages, or up to folded_max_stages where as many groups cannot be shared out evenly.
+  Index stage = std::clamp<Index>(std::min(fitting, groups) / 3, 1, round);
+  while (round < groups && round % stage != 0) --stage;  // a round starts and ends stages
   plan.round_groups = static_cast<int>(round);
-  plan.stages = static_cast<int>(stages);
+  plan.stages = static_cast<int>(std::min<Index>({fitting / stage, tiles_to_cover(groups, stage), folded_max_stages}));
   plan.stage_groups = static_cast<int>(stage);
   return plan;
 }
