@@ -110,8 +110,8 @@ __device__ __forceinline__ void wgmma_m64k32(float (&d)[8][4], uint4 a, std::uin
 }
 
 /// D += A B for A [64 x 16] and B [16 x 8 tiles] in f16, D in f32, like wgmma_m64k32. Lane l = 4 g + t of a warp holds
-///   A: a[0] = row g, columns 2t and 2t+1; a[1] = row g+8, the same; a[2] = row g, columns 2t+8 and 2t+9; a[3] = row g+8,
-///   those.
+///   A: a[0] = row g, columns 2t and 2t+1; a[1] = row g+8, the same; a[2] = row g, columns 2t+8 and 2t+9; a[3] = row
+///   g+8, those.
 __device__ __forceinline__ void wgmma_m64k16(float (&d)[1][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%0, %1, %2, %3}, "
@@ -123,21 +123,30 @@ __device__ __forceinline__ void wgmma_m64k16(float (&d)[2][4], const std::uint32
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
       "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;\n"
-      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3])
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
 }
 __device__ __forceinline__ void wgmma_m64k16(float (&d)[4][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, "
+      "%14, %15}, "
       "{%16, %17, %18, %19}, %20, 1, 1, 1, 0;\n"
-      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3])
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
+        "+f"(d[3][2]), "+f"(d[3][3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
 }
 __device__ __forceinline__ void wgmma_m64k16(float (&d)[8][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, "
+      "%14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "{%32, %33, %34, %35}, %36, 1, 1, 1, 0;\n"
-      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
+        "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
+        "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
+        "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
 }
 
@@ -193,12 +202,15 @@ __device__ __forceinline__ void store_shared(std::uint32_t to, uint4 value) {
                : "r"(to), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
                : "memory");
 }
-__device__ __forceinline__ void store_shared(std::uint32_t to, float2 values) {
-  asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" : : "r"(to), "f"(values.x), "f"(values.y) : "memory");
+__device__ __forceinline__ void store_shared(std::uint32_t to, float4 values) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};\n"
+               :
+               : "r"(to), "f"(values.x), "f"(values.y), "f"(values.z), "f"(values.w)
+               : "memory");
 }
 /// Loads from an address of shared memory, which the compiler may move as it may any other load.
-__device__ __forceinline__ float load_shared_4(std::uint32_t from) {
-  return *static_cast<const float*>(__cvta_shared_to_generic(from));
+__device__ __forceinline__ float4 load_shared_four(std::uint32_t from) {
+  return *static_cast<const float4*>(__cvta_shared_to_generic(from));
 }
 __device__ __forceinline__ std::uint32_t load_shared_byte(std::uint32_t from) {
   return *static_cast<const std::uint8_t*>(__cvta_shared_to_generic(from));
@@ -310,18 +322,6 @@ __device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.w
 
 /// Writes to the shared memory of block `rank` of the cluster, at the address that `here` has in this block's, a
 /// multiple of the bytes written, and reports these to that block's barrier.
-__device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float2 values, std::uint32_t barrier) {
-  asm volatile(
-      "{\n"
-      ".reg .b32 data, done;\n"
-      "mapa.shared::cluster.u32 data, %0, %2;\n"
-      "mapa.shared::cluster.u32 done, %1, %2;\n"
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [data], {%3, %4}, [done];\n"
-      "}\n"
-      :
-      : "r"(here), "r"(barrier), "r"(rank), "f"(values.x), "f"(values.y)
-      : "memory");
-}
 __device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float4 values, std::uint32_t barrier) {
   asm volatile(
       "{\n"

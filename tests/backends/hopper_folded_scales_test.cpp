@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scales folded into f16 values: which codes fit, and what each becomes. The arithmetic that the kernels call, on the host.
+// Scales folded into f16 values: which codes fit, and what each becomes. The arithmetic that the kernels call, on the
+// host.
 
 #include <gtest/gtest.h>
 
@@ -45,7 +46,8 @@ TEST(HopperFoldedScales, EveryValueTimesEveryPowerIsAnF16) {
 TEST(HopperFoldedScales, StepsBeyondReachShow) {
   for (std::uint32_t base = 0; base <= largest_base; ++base) {
     for (std::uint32_t code = 0; code <= base; ++code) {
-      ASSERT_EQ((step_of(code, base) & beyond_reach) == 0, within_reach(base, code)) << "base " << base << " code " << code;
+      ASSERT_EQ((step_of(code, base) & beyond_reach) == 0, within_reach(base, code))
+          << "base " << base << " code " << code;
     }
   }
   EXPECT_FALSE(within_reach(255, 255));  // NaN

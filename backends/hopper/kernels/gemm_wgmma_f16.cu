@@ -52,17 +52,21 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   const Team team{static_cast<int>(threadIdx.x) - k_warp * team_threads, team_threads, 1 + k_warp};
   const int blocks = static_cast<int>(x.gemm.b.k / MxBlock::k);
   const std::uint8_t* const strip_scales = x.gemm.b.scales + strip * plan.groups * StripScales::tile_size;
+  const auto round_from = [&](int first) { return GroupRange{first, min(share.last, first + plan.round_groups)}; };
+  RowCodes row_codes = load_row_codes(strip_scales, round_from(share.first), lane);
   float total[Tiles][4] = {};
   wait_for_preceding_kernel();  // which may have written the tokens, and may be reading what C replaces
 #pragma unroll 1
   for (int first = share.first; first < share.last; first += plan.round_groups) {
-    if (first != share.first) meet(team.barrier, team.threads);  // all have multiplied the last round's tokens
-    const FoldedTokens tokens{
-        own, own + value_bytes, own + value_bytes + step_bytes, {first, min(share.last, first + plan.round_groups)}};
+    const FoldedTokens tokens{own, own + value_bytes, own + value_bytes + step_bytes, round_from(first)};
+    if (first != share.first) {
+      row_codes = load_row_codes(strip_scales, tokens.groups, lane);
+      meet(team.barrier, team.threads);  // all have multiplied the last round's tokens
+    }
     const FoldedStaging<Tiles> staging(x, tokens.groups, team);
     copy_token_codes(x, tokens, staging, row_of);
     const bool tokens_foldable = find_token_bases<Tiles>(x, tokens, team, row_of);
-    const RowBases rows = find_row_bases(strip_scales, tokens.groups, blocks, lane);
+    const RowBases rows = find_row_bases(row_codes, tokens.groups, blocks, lane);
     bool folded = meet_and(team.barrier, team.threads, tokens_foldable && rows.foldable);
     if (folded) {
       const bool exact = widen_tokens<Tiles, true>(tokens, staging, row_of);

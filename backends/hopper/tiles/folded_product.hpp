@@ -6,27 +6,46 @@
 // The product of a team of warpgroups by `wgmma` on f16 with scales folded in: 64 rows of B a warpgroup, up to 64
 // tokens. Device code only.
 //
-// "Scale, then dot": weights and tokens become f16 with their block scales multiplied in, exactly (folded_scales.hpp), so
-// that one f32 accumulator runs through all blocks of a round and is scaled once at its end. Where a row's or a token's
-// scales differ by more than f16 has room for, a team computes that round by block dots, each scaled in f32.
+// "Scale, then dot": weights and tokens become f16 with their block scales multiplied in, exactly (folded_scales.hpp),
+// so that one f32 accumulator runs through all blocks of a round and is scaled once at its end. Where a row's or a
+// token's scales differ by more than f16 has room for, a team computes that round by block dots, each scaled in f32.
 
 namespace millet::hopper {
 
-/// The bases of rows g and g + 8 of this lane's strip in a round of groups, the same in all four lanes of a row.
+/// The scale codes of rows g and g + 8 of this lane's strip in a round, shared out over the four lanes of a row: loads
+/// that may still be under way.
+struct RowCodes {
+  uint2 groups[groups_a_lane];
+};
+
+/// \param strip_scales  of the strip, as StripScales puts them
+__device__ __forceinline__ RowCodes load_row_codes(const std::uint8_t* strip_scales, GroupRange round, int lane) {
+  RowCodes codes;
+#pragma unroll
+  for (int i = 0; i < groups_a_lane; ++i) {
+    const int group = round.first + lane % round_lanes + i * round_lanes;
+    if (group >= round.last) break;
+    codes.groups[i] =
+        __ldg(reinterpret_cast<const uint2*>(strip_scales + Index{group} * group_scale_bytes + lane / 4 * 8));
+  }
+  return codes;
+}
+
+/// The largest of these codes, the same in all four lanes of a row.
 struct RowBases {
   std::uint32_t low;
   std::uint32_t high;
   bool foldable;
 };
 
-/// \param strip_scales  of the strip, as StripScales puts them
-__device__ __forceinline__ RowBases find_row_bases(const std::uint8_t* strip_scales, GroupRange groups, int blocks,
-                                                   int lane) {
+__device__ __forceinline__ RowBases find_row_bases(const RowCodes& loaded, GroupRange round, int blocks, int lane) {
   CodeRange low;
   CodeRange high;
-#pragma unroll 2
-  for (int group = groups.first + lane % 4; group < groups.last; group += 4) {
-    uint2 codes = __ldg(reinterpret_cast<const uint2*>(strip_scales + Index{group} * group_scale_bytes + lane / 4 * 8));
+#pragma unroll
+  for (int i = 0; i < groups_a_lane; ++i) {
+    const int group = round.first + lane % round_lanes + i * round_lanes;
+    if (group >= round.last) break;
+    uint2 codes = loaded.groups[i];
     const int existing = blocks - group * blocks_per_group;
     if (existing < blocks_per_group) {
       codes = make_uint2(with_first_repeated(codes.x, existing), with_first_repeated(codes.y, existing));
@@ -34,10 +53,11 @@ __device__ __forceinline__ RowBases find_row_bases(const std::uint8_t* strip_sca
     low.add(codes.x);
     high.add(codes.y);
   }
-  low.join_lanes(4, 0xFFFFFFFFU);
-  high.join_lanes(4, 0xFFFFFFFFU);
-  const RowBases bases{low.largest(), high.largest(), false};
-  return {bases.low, bases.high, within_reach(bases.low, low.smallest()) && within_reach(bases.high, high.smallest())};
+  low.join_lanes(round_lanes, 0xFFFFFFFFU);
+  high.join_lanes(round_lanes, 0xFFFFFFFFU);
+  const std::uint32_t low_base = low.largest();
+  const std::uint32_t high_base = high.largest();
+  return {low_base, high_base, within_reach(low_base, low.smallest()) && within_reach(high_base, high.smallest())};
 }
 
 /// The two left operands that a block's 16 codes of this lane make (StripValues), times a power for each row.
@@ -68,26 +88,37 @@ __device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int ex
   for (int i = existing; i < blocks_per_group; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
 }
 
-/// Adds one group to the sums, and leaves its last block's products under way. The whole warpgroup calls it.
+/// Blocks whose products are under way while the next are being widened.
+inline constexpr int blocks_a_step = 2;
+
+/// Adds one group to the sums, and leaves its last blocks' products under way. The whole warpgroup calls it.
 /// \param values, codes  address of this lane's values, the scale codes of its two rows
 /// \param low, high      power_bytes_offset of their bases
 template <int Tiles>
 __device__ __forceinline__ void add_folded_group(std::uint32_t values, uint2 codes, std::uint32_t low,
                                                  std::uint32_t high, const TokenMatrix& matrix,
-                                                 std::uint32_t (&weights)[2][2][4], float (&sum)[Tiles][4]) {
+                                                 std::uint32_t (&weights)[2][blocks_a_step][2][4],
+                                                 float (&sum)[Tiles][4]) {
   const std::uint32_t low_powers = codes.x * 4 + low;
   const std::uint32_t high_powers = codes.y * 4 + high;
-  uint4 block[blocks_per_group];
 #pragma unroll
-  for (int i = 0; i < blocks_per_group; ++i) block[i] = load_shared_16(values + i * 512);
+  for (int step = 0; step < blocks_per_group / blocks_a_step; ++step) {
+    auto& now = weights[step % 2];
 #pragma unroll
-  for (int i = 0; i < blocks_per_group; ++i) {
-    widen_weights(block[i], power_pair(low_powers, i), power_pair(high_powers, i), weights[i % 2]);
+    for (int i = 0; i < blocks_a_step; ++i) {
+      const int block = step * blocks_a_step + i;
+      widen_weights(load_shared_16(values + block * 512), power_pair(low_powers, block), power_pair(high_powers, block),
+                    now[i]);
+    }
     fence_before_products();
-    wgmma_m64k16(sum, weights[i % 2][0], matrix.block<Tiles>(2 * i));
-    wgmma_m64k16(sum, weights[i % 2][1], matrix.block<Tiles>(2 * i + 1));
+#pragma unroll
+    for (int i = 0; i < blocks_a_step; ++i) {
+      const int block = step * blocks_a_step + i;
+      wgmma_m64k16(sum, now[i][0], matrix.block<Tiles>(2 * block));
+      wgmma_m64k16(sum, now[i][1], matrix.block<Tiles>(2 * block + 1));
+    }
     commit_products();
-    wait_for_products<1>();  // so the other block's registers are free
+    wait_for_products<1>();  // so the other step's registers are free
   }
 }
 
@@ -116,8 +147,7 @@ __device__ __forceinline__ void add_group_by_blocks(std::uint32_t values, uint2 
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const int token = tile * tokens_per_tile + lane % 4 * 2 + j;
-        const std::uint32_t step =
-            load_shared_byte(tokens.steps + (group * Tiles * tokens_per_tile + token) * 4 + i);
+        const std::uint32_t step = load_shared_byte(tokens.steps + (group * Tiles * tokens_per_tile + token) * 4 + i);
         const std::uint32_t code = (step + load_shared_word(tokens.bases + token * 4) - fold_reach) & 0xFFU;
         total[tile][j] += scale_block_sum(sum[tile][j], low, code);
         total[tile][2 + j] += scale_block_sum(sum[tile][2 + j], high, code);
@@ -214,7 +244,7 @@ __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, Weigh
   if (folded) {
     const std::uint32_t low = power_bytes_offset(rows.low);
     const std::uint32_t high = power_bytes_offset(rows.high);
-    std::uint32_t weights[2][2][4];
+    std::uint32_t weights[2][blocks_a_step][2][4];
     float sum[Tiles][4] = {};
     for_each_group(x, ring, tokens.groups, team, lane, [&](std::uint32_t values, uint2 codes, int, int) {
       add_folded_group<Tiles>(values, codes, low, high, matrix, weights, sum);

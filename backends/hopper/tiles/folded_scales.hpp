@@ -9,9 +9,9 @@
 //
 // An e4m3 value is a multiple of 2^-9 and at most 448. f16 holds the multiples of 2^-24 up to 65504. So a row whose
 // scale codes differ by at most 21 can be written in f16 with its scales multiplied in: each value times
-// 2^(code - base + 7), where `base` is the row's largest code: 448 * 2^7 is the largest, 2^-9 * 2^-14 the smallest. What
-// the row's sum lacks is one power of two, 2^(base - 7 - 127). A block with a smaller code is exact only if it holds
-// zeros alone, as the blocks of padding do.
+// 2^(code - base + 7), where `base` is the row's largest code: 448 * 2^7 is the largest, 2^-9 * 2^-14 the smallest.
+// What the row's sum lacks is one power of two, 2^(base - 7 - 127). A block with a smaller code is exact only if it
+// holds zeros alone, as the blocks of padding do.
 
 namespace millet::hopper {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "millet/backends/hopper/tiles/folded_scales.hpp"
+#include "millet/backends/hopper/tiles/launch.hpp"
 #include "millet/backends/hopper/tiles/warpgroup_product.hpp"
 
 // The tokens of a team, in shared memory as the f16 matrix unit wants them. Device code only.
@@ -35,36 +36,43 @@ struct FoldedPlace {
   static constexpr int group_bytes = blocks_per_group * 2 * piece_bytes;
 };
 
-/// What one thread stages of a round, one piece of 16 k after the other: a warp takes the eight tokens of a tile by four
-/// pieces that stand together, so that it reads few lines and writes 128 bytes in a row.
+/// What one thread stages of a round: pieces of 16 k of one token after the other. A warp takes the eight tokens of a
+/// tile by four pieces that stand together, so that it reads few lines and writes 128 bytes in a row.
 template <int Tiles>
 class FoldedStaging {
  public:
   __device__ FoldedStaging(const WarpgroupGemmArguments& x, GroupRange groups, const Team& team)
-      : tasks_((groups.last - groups.first) * blocks_per_group * 2 / 4 * Tiles),
-        existing_((static_cast<int>(x.gemm.b.k / MxBlock::k) - groups.first * blocks_per_group) * 2),
-        warp_(team.thread / warp_lanes),
-        warps_(team.threads / warp_lanes),
-        token_(team.thread % tokens_per_tile),
-        piece_(team.thread % warp_lanes / tokens_per_tile) {}
-
-  /// Calls visit(token, piece of the round, whether A has it) for each.
-  template <int Unroll, class Visit>
-  __device__ __forceinline__ void each(const Visit& visit) const {
-#pragma unroll Unroll
-    for (int i = warp_; i < tasks_; i += warps_) {
-      const int piece = i / Tiles * 4 + piece_;
-      visit(i % Tiles * tokens_per_tile + token_, piece, piece < existing_);
-    }
+      : pieces_((groups.last - groups.first) * blocks_per_group * 2),
+        existing_(min(pieces_, (static_cast<int>(x.gemm.b.k / MxBlock::k) - groups.first * blocks_per_group) * 2)) {
+    const int warp = team.thread / warp_lanes;
+    const int warps = team.threads / warp_lanes;   // 4, 8 or 12
+    const int tiles = min(Tiles, warps & -warps);  // at once
+    token_ = warp % tiles * tokens_per_tile + team.thread % tokens_per_tile;
+    token_step_ = tiles * tokens_per_tile;
+    first_ = warp / tiles * 4 + team.thread % warp_lanes / tokens_per_tile;
+    step_ = warps / tiles * 4;
   }
 
+  /// Calls visit(token) for each of this thread's.
+  template <class Visit>
+  __device__ __forceinline__ void each_token(const Visit& visit) const {
+#pragma unroll 1
+    for (int token = token_; token < Tiles * tokens_per_tile; token += token_step_) visit(token);
+  }
+  /// Of each of these tokens this thread takes every step-th piece from the first on: up to `existing`, A has them;
+  /// those from there to `pieces`, which fill up a last group, it does not.
+  [[nodiscard]] __device__ int first() const { return first_; }
+  [[nodiscard]] __device__ int step() const { return step_; }
+  [[nodiscard]] __device__ int existing() const { return existing_; }
+  [[nodiscard]] __device__ int pieces() const { return pieces_; }
+
  private:
-  int tasks_;     ///< of warps
-  int existing_;  ///< pieces that A has from the round's first on
-  int warp_;
-  int warps_;
+  int pieces_;
+  int existing_;
   int token_;
-  int piece_;
+  int token_step_;
+  int first_;
+  int step_;
 };
 
 /// Starts to bring the codes of a round to shared memory; widen_tokens must follow.
@@ -76,22 +84,36 @@ __device__ __forceinline__ void copy_token_codes(const WarpgroupGemmArguments& x
                                                  const FoldedStaging<Tiles>& staging, const RowOf& row_of) {
   using Place = FoldedPlace<Tiles>;
   const TokensArguments& a = x.gemm.a;
-  const std::uint8_t* const codes = a.values + Index{to.groups.first} * blocks_per_group * MxBlock::k;
   const bool aligned =
       (reinterpret_cast<std::uintptr_t>(a.values) | static_cast<std::uintptr_t>(a.value_stride)) % 16 == 0;
-  staging.template each<1>([&](int token, int piece, bool exists) {
+  staging.each_token([&](int token) {
     const Index row = row_of(token);
-    if (row < 0 || !exists) return;
-    const std::uint32_t at = to.values + piece * Place::piece_bytes + token * 16;
-    const std::uint8_t* const from = codes + row * a.value_stride + piece * 16;
+    if (row < 0) return;
+    int piece = staging.first();
+    const std::uint8_t* from = a.values + row * a.value_stride +
+                               to.groups.first * (blocks_per_group * static_cast<int>(MxBlock::k)) + piece * 16;
+    std::uint32_t at = to.values + piece * Place::piece_bytes + token * 16;
+    const int distance = staging.step() * 16;
+    const int place_distance = staging.step() * Place::piece_bytes;
     if (aligned) {
-      copy_async(at, from);
+      // A copy holds on to its address registers until it has been sent: eight at a time have their own.
+#pragma unroll 8
+      for (; piece < staging.existing(); piece += staging.step(), from += distance, at += place_distance) {
+        copy_async(at, from);
+      }
     } else {
 #pragma unroll 1
-      for (int j = 0; j < 16; ++j) store_shared(at + j, from[j]);
+      for (; piece < staging.existing(); piece += staging.step(), from += distance, at += place_distance) {
+#pragma unroll 1
+        for (int j = 0; j < 16; ++j) store_shared(at + j, from[j]);
+      }
     }
   });
 }
+
+/// Lanes that look at a row's scale codes of a round together, a group at a time each, and how many groups a lane gets.
+inline constexpr int round_lanes = 4;
+inline constexpr int groups_a_lane = folded_max_round / round_lanes;
 
 /// The largest and smallest of many codes.
 class CodeRange {
@@ -128,43 +150,49 @@ template <int Tiles, class RowOf>
 __device__ __forceinline__ bool find_token_bases(const WarpgroupGemmArguments& x, const FoldedTokens& to,
                                                  const Team& team, const RowOf& row_of) {
   constexpr int tokens = Tiles * tokens_per_tile;
-  constexpr int lanes = 4;  // of a token
+  constexpr int lanes = round_lanes;  // of a token
   const TokensArguments& a = x.gemm.a;
   const int blocks = static_cast<int>(x.gemm.b.k / MxBlock::k);
-  const bool words = (reinterpret_cast<std::uintptr_t>(a.scales) | static_cast<std::uintptr_t>(a.scale_stride)) % 4 == 0;
+  const bool words =
+      (reinterpret_cast<std::uintptr_t>(a.scales) | static_cast<std::uintptr_t>(a.scale_stride)) % 4 == 0;
   const int lane = team.thread % lanes;
   const std::uint32_t mask = 0xFU << (team.thread % warp_lanes / lanes * lanes);
-  const auto place = [&](int group, int token) { return to.steps + ((group - to.groups.first) * tokens + token) * 4; };
   bool foldable = true;
 #pragma unroll 1
   for (int token = team.thread / lanes; token < tokens; token += team.threads / lanes) {
     const Index row = row_of(token);
     if (row < 0) continue;
     const std::uint8_t* const from = a.scales + row * a.scale_stride;
-    CodeRange range;
-#pragma unroll 1
-    for (int group = to.groups.first + lane; group < to.groups.last; group += lanes) {
+    std::uint32_t codes[groups_a_lane];  // all loads before the first is used
+#pragma unroll
+    for (int i = 0; i < groups_a_lane; ++i) {
+      const int group = to.groups.first + lane + i * lanes;
+      if (group >= to.groups.last) break;
       const int block = group * blocks_per_group;
-      const int existing = blocks - block;
-      std::uint32_t codes = 0;
-      if (words && existing >= blocks_per_group) {
-        codes = *reinterpret_cast<const std::uint32_t*>(from + block);
+      if (words && block + blocks_per_group <= blocks) {
+        codes[i] = *reinterpret_cast<const std::uint32_t*>(from + block);
       } else {
+        codes[i] = 0;
 #pragma unroll 1
         for (int j = 0; j < blocks_per_group; ++j) {
-          codes |= std::uint32_t{from[block + (j < existing ? j : 0)]} << 8 * j;
+          codes[i] |= std::uint32_t{from[block + (block + j < blocks ? j : 0)]} << 8 * j;
         }
       }
-      range.add(codes);
-      store_shared(place(group, token), codes);
+    }
+    CodeRange range;
+#pragma unroll
+    for (int i = 0; i < groups_a_lane; ++i) {
+      if (to.groups.first + lane + i * lanes < to.groups.last) range.add(codes[i]);
     }
     range.join_lanes(lanes, mask);
     const std::uint32_t base = range.largest();
     const std::uint32_t to_steps = each_byte * step_of(0, base);
-#pragma unroll 1
-    for (int group = to.groups.first + lane; group < to.groups.last; group += lanes) {
+#pragma unroll
+    for (int i = 0; i < groups_a_lane; ++i) {
+      const int group = lane + i * lanes;  // of the round
+      if (to.groups.first + group >= to.groups.last) break;
       // Byte by byte: a block out of reach must not borrow from the next.
-      store_shared(place(group, token), __vadd4(load_shared_word(place(group, token)), to_steps));
+      store_shared(to.steps + (group * tokens + token) * 4, __vadd4(codes[i], to_steps));
     }
     if (lane == 0) store_shared(to.bases + token * 4, base);
     foldable &= base <= largest_base;
@@ -191,17 +219,14 @@ __device__ __forceinline__ bool widen_tokens(const FoldedTokens& to, const Folde
   constexpr std::uint32_t one = 0x3C003C00U;
   bool exact = true;
   wait_for_copies();
-  staging.template each<Folded ? 2 : 1>([&](int token, int piece, bool exists) {
+  staging.each_token([&](int token) {
     if (row_of(token) < 0) return;
-    const std::uint32_t at = to.values + piece * Place::piece_bytes + token * 16;
-    uint4 low = make_uint4(0, 0, 0, 0);
-    uint4 high = low;
-    if (exists) {
+    int piece = staging.first();
+    std::uint32_t at = to.values + piece * Place::piece_bytes + token * 16;
+    const int place_distance = staging.step() * Place::piece_bytes;
+#pragma unroll 2
+    for (; piece < staging.existing(); piece += staging.step(), at += place_distance) {
       const uint4 codes = load_shared_16(at);
-      const HalfPairs a = to_half_pairs(codes.x);
-      const HalfPairs b = to_half_pairs(codes.y);
-      const HalfPairs c = to_half_pairs(codes.z);
-      const HalfPairs d = to_half_pairs(codes.w);
       std::uint32_t power = one;
       if constexpr (Folded) {
         std::uint32_t step = load_shared_byte(to.steps + (piece / 8 * tokens + token) * 4 + piece / 2 % 4);
@@ -211,11 +236,19 @@ __device__ __forceinline__ bool widen_tokens(const FoldedTokens& to, const Folde
         }
         power = half_power_byte(step) * 0x01000100U;
       }
-      low = make_uint4(times(a.low, power), times(b.low, power), times(c.low, power), times(d.low, power));
-      high = make_uint4(times(a.high, power), times(b.high, power), times(c.high, power), times(d.high, power));
+      const HalfPairs a = to_half_pairs(codes.x);
+      const HalfPairs b = to_half_pairs(codes.y);
+      const HalfPairs c = to_half_pairs(codes.z);
+      const HalfPairs d = to_half_pairs(codes.w);
+      store_shared(at, make_uint4(times(a.low, power), times(b.low, power), times(c.low, power), times(d.low, power)));
+      store_shared(at + Place::half_bytes,
+                   make_uint4(times(a.high, power), times(b.high, power), times(c.high, power), times(d.high, power)));
     }
-    store_shared(at, low);
-    store_shared(at + Place::half_bytes, high);
+#pragma unroll 1
+    for (; piece < staging.pieces(); piece += staging.step(), at += place_distance) {
+      store_shared(at, make_uint4(0, 0, 0, 0));
+      store_shared(at + Place::half_bytes, make_uint4(0, 0, 0, 0));
+    }
   });
   publish_to_matrix_unit();
   return exact;
