@@ -53,8 +53,8 @@ __device__ __forceinline__ RowBases find_row_bases(const RowCodes& loaded, Group
     low.add(codes.x);
     high.add(codes.y);
   }
-  low.join_lanes(round_lanes, 0xFFFFFFFFU);
-  high.join_lanes(round_lanes, 0xFFFFFFFFU);
+  low.join_lanes(0xFFFFFFFFU);
+  high.join_lanes(0xFFFFFFFFU);
   const std::uint32_t low_base = low.largest();
   const std::uint32_t high_base = high.largest();
   return {low_base, high_base, within_reach(low_base, low.smallest()) && within_reach(high_base, high.smallest())};

@@ -115,33 +115,32 @@ __device__ __forceinline__ void copy_token_codes(const WarpgroupGemmArguments& x
 inline constexpr int round_lanes = 4;
 inline constexpr int groups_a_lane = folded_max_round / round_lanes;
 
-/// The largest and smallest of many codes.
+/// The largest and smallest of many codes, which it takes as pairs of 16 bits: the machine compares these at once.
 class CodeRange {
  public:
   __device__ __forceinline__ void add(std::uint32_t four_codes) {
-    largest_ = __vmaxu4(largest_, four_codes);
-    smallest_ = __vminu4(smallest_, four_codes);
+    constexpr std::uint32_t even = 0x00FF00FFU;
+    add_pairs(four_codes & even, four_codes & even);
+    add_pairs(four_codes >> 8 & even, four_codes >> 8 & even);
   }
-  /// Joins the ranges of `lanes` lanes that stand together, a power of two; those of `mask` call it.
-  __device__ __forceinline__ void join_lanes(int lanes, std::uint32_t mask) {
-#pragma unroll 1
-    for (int other = 1; other < lanes; other *= 2) {
-      largest_ = __vmaxu4(largest_, __shfl_xor_sync(mask, largest_, other));
-      smallest_ = __vminu4(smallest_, __shfl_xor_sync(mask, smallest_, other));
+  /// Joins the ranges of round_lanes lanes that stand together; those of `mask` call it.
+  __device__ __forceinline__ void join_lanes(std::uint32_t mask) {
+#pragma unroll
+    for (int other = 1; other < round_lanes; other *= 2) {
+      add_pairs(__shfl_xor_sync(mask, largest_, other), __shfl_xor_sync(mask, smallest_, other));
     }
   }
-  [[nodiscard]] __device__ std::uint32_t largest() const {
-    const std::uint32_t two = __vmaxu4(largest_, largest_ >> 16);
-    return max(two & 0xFFU, two >> 8 & 0xFFU);
-  }
-  [[nodiscard]] __device__ std::uint32_t smallest() const {
-    const std::uint32_t two = __vminu4(smallest_, smallest_ >> 16);
-    return min(two & 0xFFU, two >> 8 & 0xFFU);
-  }
+  [[nodiscard]] __device__ std::uint32_t largest() const { return max(largest_ & 0xFFU, largest_ >> 16); }
+  [[nodiscard]] __device__ std::uint32_t smallest() const { return min(smallest_ & 0xFFU, smallest_ >> 16); }
 
  private:
+  __device__ __forceinline__ void add_pairs(std::uint32_t large, std::uint32_t small) {
+    largest_ = __vmaxu2(largest_, large);
+    smallest_ = __vminu2(smallest_, small);
+  }
+
   std::uint32_t largest_ = 0;
-  std::uint32_t smallest_ = 0xFFFFFFFFU;
+  std::uint32_t smallest_ = 0x00FF00FFU;
 };
 
 /// Finds each token's base, the largest of its scale codes in a round, and the steps of its blocks to it.
@@ -152,8 +151,11 @@ __device__ __forceinline__ bool find_token_bases(const WarpgroupGemmArguments& x
   constexpr int tokens = Tiles * tokens_per_tile;
   constexpr int lanes = round_lanes;  // of a token
   const TokensArguments& a = x.gemm.a;
-  const int blocks = static_cast<int>(x.gemm.b.k / MxBlock::k);
+  const int first_block = to.groups.first * blocks_per_group;
+  const int groups = to.groups.last - to.groups.first;
+  const int blocks = static_cast<int>(x.gemm.b.k / MxBlock::k) - first_block;  // from there on
   const bool words =
+      blocks >= groups * blocks_per_group &&
       (reinterpret_cast<std::uintptr_t>(a.scales) | static_cast<std::uintptr_t>(a.scale_stride)) % 4 == 0;
   const int lane = team.thread % lanes;
   const std::uint32_t mask = 0xFU << (team.thread % warp_lanes / lanes * lanes);
@@ -162,37 +164,43 @@ __device__ __forceinline__ bool find_token_bases(const WarpgroupGemmArguments& x
   for (int token = team.thread / lanes; token < tokens; token += team.threads / lanes) {
     const Index row = row_of(token);
     if (row < 0) continue;
-    const std::uint8_t* const from = a.scales + row * a.scale_stride;
-    std::uint32_t codes[groups_a_lane];  // all loads before the first is used
+    const std::uint8_t* const from = a.scales + row * a.scale_stride + first_block;
+    const auto group_of = [&](int i) { return lane + i * lanes; };  // of the round
+    const auto place = [&](int i) { return to.steps + (group_of(i) * tokens + token) * 4; };
+    std::uint32_t codes[groups_a_lane];
+    if (words) {  // all loads before the first is used
 #pragma unroll
-    for (int i = 0; i < groups_a_lane; ++i) {
-      const int group = to.groups.first + lane + i * lanes;
-      if (group >= to.groups.last) break;
-      const int block = group * blocks_per_group;
-      if (words && block + blocks_per_group <= blocks) {
-        codes[i] = *reinterpret_cast<const std::uint32_t*>(from + block);
-      } else {
-        codes[i] = 0;
+      for (int i = 0; i < groups_a_lane; ++i) {
+        if (group_of(i) < groups) codes[i] = *reinterpret_cast<const std::uint32_t*>(from + group_of(i) * 4);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; group_of(i) < groups; ++i) {
+        std::uint32_t four = 0;
 #pragma unroll 1
         for (int j = 0; j < blocks_per_group; ++j) {
-          codes[i] |= std::uint32_t{from[block + (block + j < blocks ? j : 0)]} << 8 * j;
+          const int block = group_of(i) * blocks_per_group;
+          four |= std::uint32_t{from[block + (block + j < blocks ? j : 0)]} << 8 * j;
         }
+        store_shared(place(i), four);
+      }
+#pragma unroll
+      for (int i = 0; i < groups_a_lane; ++i) {
+        if (group_of(i) < groups) codes[i] = load_shared_word(place(i));
       }
     }
     CodeRange range;
 #pragma unroll
     for (int i = 0; i < groups_a_lane; ++i) {
-      if (to.groups.first + lane + i * lanes < to.groups.last) range.add(codes[i]);
+      if (group_of(i) < groups) range.add(codes[i]);
     }
-    range.join_lanes(lanes, mask);
+    range.join_lanes(mask);
     const std::uint32_t base = range.largest();
     const std::uint32_t to_steps = each_byte * step_of(0, base);
 #pragma unroll
     for (int i = 0; i < groups_a_lane; ++i) {
-      const int group = lane + i * lanes;  // of the round
-      if (to.groups.first + group >= to.groups.last) break;
       // Byte by byte: a block out of reach must not borrow from the next.
-      store_shared(to.steps + (group * tokens + token) * 4, __vadd4(codes[i], to_steps));
+      if (group_of(i) < groups) store_shared(place(i), __vadd4(codes[i], to_steps));
     }
     if (lane == 0) store_shared(to.bases + token * 4, base);
     foldable &= base <= largest_base;
