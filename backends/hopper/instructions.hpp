@@ -190,6 +190,29 @@ class TokenMatrix {
   std::uint32_t low_;
 };
 
+/// A right operand of f16 in shared memory, k x tokens in the 128-byte swizzle, which the matrix unit reads at four
+/// times the rate of the order without one: tiles of 8 tokens by 64 k of 1024 bytes, those of the next 8 tokens behind
+/// them, then the next 64 k. Token r has 128 bytes, eight pieces of 8 k; piece i stands at place i ^ r.
+template <int Tiles>
+class SwizzledMatrix {
+ public:
+  static constexpr int tile_bytes = 1024;
+  static constexpr int k64_bytes = Tiles * tile_bytes;
+
+  /// \param shared  address, a multiple of 1024
+  __device__ explicit SwizzledMatrix(std::uint32_t shared) : low_((shared & 0x3FFFFU) >> 4 | 1U << 16) {}
+  /// By 64 k.
+  __device__ void advance(int count) { low_ += static_cast<std::uint32_t>(count * k64_bytes) >> 4; }
+  /// The descriptor of the i-th 16 k.
+  [[nodiscard]] __device__ std::uint64_t block(int i) const {
+    constexpr std::uint64_t high = std::uint64_t{tile_bytes >> 4} << 32 | std::uint64_t{1} << 62;
+    return high | (low_ + static_cast<std::uint32_t>(i / 4 * k64_bytes + i % 4 * 32) / 16);
+  }
+
+ private:
+  std::uint32_t low_;
+};
+
 __device__ __forceinline__ void store_shared(std::uint32_t to, std::uint8_t value) {
   asm volatile("st.shared.u8 [%0], %1;\n" : : "r"(to), "r"(std::uint32_t{value}) : "memory");
 }
@@ -256,6 +279,22 @@ __device__ __forceinline__ uint4 load_streaming(const uint4* from) {
 /// Copies 16 bytes to shared memory without passing registers; both addresses are multiples of 16.
 __device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" : : "r"(to_shared), "l"(from) : "memory");
+}
+/// Like it, at constant distances from both addresses: copies that share registers need not wait for each other.
+template <int ToShared, int From>
+__device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %3], 16;\n"
+               :
+               : "r"(to_shared), "l"(from), "n"(ToShared), "n"(From)
+               : "memory");
+}
+/// The same for 4 bytes.
+template <int ToShared, int From>
+__device__ __forceinline__ void copy_async_word(std::uint32_t to_shared, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0 + %2], [%1 + %3], 4;\n"
+               :
+               : "r"(to_shared), "l"(from), "n"(ToShared), "n"(From)
+               : "memory");
 }
 /// Waits for this thread's copies; a barrier must follow before others read them.
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }

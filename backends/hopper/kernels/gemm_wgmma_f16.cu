@@ -29,21 +29,24 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   const Index first_strip = Index{blockIdx.x} * split.row_warps;
   const int index = rank * split.k_warps + k_warp;  // of the team in the cluster
 
-  // Shared memory: the cluster's sums; for each team its tokens' values, steps and bases, then the ring of each strip.
-  const int step_bytes = tokens_padded * plan.round_groups * 4;
+  // Shared memory: the cluster's sums; the token values of each team; then for each team steps and bases, and the ring
+  // of each strip.
   const int value_bytes = tokens_padded * plan.round_groups * folded_value_bytes;
-  const int token_bytes = folded_token_bytes(tokens_padded, plan.round_groups);
+  const int step_bytes = tokens_padded * plan.round_groups * 4;
   const int ring_bytes = plan.stages * plan.stage_groups * group_bytes;
   const std::uint32_t sums = shared_address(shared);
-  const std::uint32_t own =
-      sums + cluster_rows_bytes(tokens_padded, split, plan) + k_warp * (token_bytes + split.row_warps * ring_bytes);
+  const std::uint32_t all_values =
+      (sums + cluster_rows_bytes(tokens_padded, split, plan) + folded_alignment - 1) & ~(folded_alignment - 1U);
+  const std::uint32_t values = all_values + k_warp * value_bytes;
+  const std::uint32_t own = all_values + split.k_warps * value_bytes +
+                            k_warp * (step_bytes + tokens_padded * 4 + split.row_warps * ring_bytes);
+  const std::uint32_t ring_at = own + step_bytes + tokens_padded * 4;
 
   // Weights first: they depend on nothing. A last block's warps beyond n repeat the last strip.
   const int first_group = index * plan.share + min(index, plan.larger_shares);
   const GroupRange share{first_group, first_group + plan.share + (index < plan.larger_shares ? 1 : 0)};
   const Index strip = min(first_strip + row_warp, tiles_to_cover(x.gemm.b.n, strip_rows) - 1);
-  WeightRing ring(x, strip, share, own + token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]),
-                  lane == 0);
+  WeightRing ring(x, strip, share, ring_at + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane == 0);
   const ClusterRows<Tiles> cluster(sums, shared_address(&cluster_barrier), x, rank);
 
   const int m = static_cast<int>(x.gemm.m);
@@ -58,20 +61,24 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   wait_for_preceding_kernel();  // which may have written the tokens, and may be reading what C replaces
 #pragma unroll 1
   for (int first = share.first; first < share.last; first += plan.round_groups) {
-    const FoldedTokens tokens{own, own + value_bytes, own + value_bytes + step_bytes, round_from(first)};
+    const FoldedTokens tokens{values, own, own + step_bytes, round_from(first)};
     if (first != share.first) {
       row_codes = load_row_codes(strip_scales, tokens.groups, lane);
       meet(team.barrier, team.threads);  // all have multiplied the last round's tokens
     }
     const FoldedStaging<Tiles> staging(x, tokens.groups, team);
+    copy_token_scales<Tiles>(x, tokens, team, row_of);
     copy_token_codes(x, tokens, staging, row_of);
-    const bool tokens_foldable = find_token_bases<Tiles>(x, tokens, team, row_of);
     const RowBases rows = find_row_bases(row_codes, tokens.groups, blocks, lane);
+    const bool tokens_foldable = find_token_bases<Tiles>(tokens, team, row_of);
     bool folded = meet_and(team.barrier, team.threads, tokens_foldable && rows.foldable);
     if (folded) {
       const bool exact = widen_tokens<Tiles, true>(tokens, staging, row_of);
       folded = meet_and(team.barrier, team.threads, exact);
-      if (!folded) copy_token_codes(x, tokens, staging, row_of);
+      if (!folded) {
+        copy_token_codes(x, tokens, staging, row_of);
+        wait_for_copies();
+      }
     }
     if (!folded) {
       widen_tokens<Tiles, false>(tokens, staging, row_of);

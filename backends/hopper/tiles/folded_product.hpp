@@ -96,7 +96,7 @@ inline constexpr int blocks_a_step = 2;
 /// \param low, high      power_bytes_offset of their bases
 template <int Tiles>
 __device__ __forceinline__ void add_folded_group(std::uint32_t values, uint2 codes, std::uint32_t low,
-                                                 std::uint32_t high, const TokenMatrix& matrix,
+                                                 std::uint32_t high, const SwizzledMatrix<Tiles>& matrix,
                                                  std::uint32_t (&weights)[2][blocks_a_step][2][4],
                                                  float (&sum)[Tiles][4]) {
   const std::uint32_t low_powers = codes.x * 4 + low;
@@ -114,8 +114,8 @@ __device__ __forceinline__ void add_folded_group(std::uint32_t values, uint2 cod
 #pragma unroll
     for (int i = 0; i < blocks_a_step; ++i) {
       const int block = step * blocks_a_step + i;
-      wgmma_m64k16(sum, now[i][0], matrix.block<Tiles>(2 * block));
-      wgmma_m64k16(sum, now[i][1], matrix.block<Tiles>(2 * block + 1));
+      wgmma_m64k16(sum, now[i][0], matrix.block(2 * block));
+      wgmma_m64k16(sum, now[i][1], matrix.block(2 * block + 1));
     }
     commit_products();
     wait_for_products<1>();  // so the other step's registers are free
@@ -126,8 +126,8 @@ __device__ __forceinline__ void add_folded_group(std::uint32_t values, uint2 cod
 /// \param tokens  of the round; their values are not folded
 template <int Tiles>
 __device__ __forceinline__ void add_group_by_blocks(std::uint32_t values, uint2 codes, const FoldedTokens& tokens,
-                                                    int group, const TokenMatrix& matrix, int existing, int lane,
-                                                    float (&total)[Tiles][4]) {
+                                                    int group, const SwizzledMatrix<Tiles>& matrix, int existing,
+                                                    int lane, float (&total)[Tiles][4]) {
   constexpr std::uint32_t one = 0x3C003C00U;
 #pragma unroll 1
   for (int i = 0; i < min(existing, blocks_per_group); ++i) {
@@ -135,8 +135,8 @@ __device__ __forceinline__ void add_group_by_blocks(std::uint32_t values, uint2 
     float sum[Tiles][4] = {};
     widen_weights(load_shared_16(values + i * 512), one, one, weights);
     fence_before_products();
-    wgmma_m64k16(sum, weights[0], matrix.block<Tiles>(2 * i));
-    wgmma_m64k16(sum, weights[1], matrix.block<Tiles>(2 * i + 1));
+    wgmma_m64k16(sum, weights[0], matrix.block(2 * i));
+    wgmma_m64k16(sum, weights[1], matrix.block(2 * i + 1));
     commit_products();
     wait_for_products<0>();
     after_wait(sum);
@@ -240,7 +240,7 @@ template <int Tiles>
 __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, WeightRing& ring, const FoldedTokens& tokens,
                                           const RowBases& rows, bool folded, const Team& team, int lane,
                                           float (&total)[Tiles][4]) {
-  TokenMatrix matrix(tokens.values, FoldedPlace<Tiles>::half_bytes);
+  SwizzledMatrix<Tiles> matrix(tokens.values);
   if (folded) {
     const std::uint32_t low = power_bytes_offset(rows.low);
     const std::uint32_t high = power_bytes_offset(rows.high);
@@ -248,7 +248,7 @@ __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, Weigh
     float sum[Tiles][4] = {};
     for_each_group(x, ring, tokens.groups, team, lane, [&](std::uint32_t values, uint2 codes, int, int) {
       add_folded_group<Tiles>(values, codes, low, high, matrix, weights, sum);
-      matrix.advance(FoldedPlace<Tiles>::group_bytes);
+      matrix.advance(2);
     });
     wait_for_products<0>();
     after_wait(sum);
@@ -256,7 +256,7 @@ __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, Weigh
   } else {
     for_each_group(x, ring, tokens.groups, team, lane, [&](std::uint32_t values, uint2 codes, int group, int existing) {
       add_group_by_blocks<Tiles>(values, codes, tokens, group, matrix, existing, lane, total);
-      matrix.advance(FoldedPlace<Tiles>::group_bytes);
+      matrix.advance(2);
     });
   }
 }

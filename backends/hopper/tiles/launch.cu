@@ -98,8 +98,8 @@ WarpgroupPlan folded_plan(Index tokens, Index k, const WorkSplit& split) noexcep
   const auto padded_tokens = static_cast<int>(padded(tokens));
   const Index groups = largest_share(plan);
   const Index ring_group = Index{split.k_warps} * split.row_warps * group_bytes;
-  const Index fixed =
-      cluster_rows_bytes(padded_tokens, split, plan) + Index{split.k_warps} * folded_token_bytes(padded_tokens, 0);
+  const Index fixed = cluster_rows_bytes(padded_tokens, split, plan) + folded_alignment +
+                      Index{split.k_warps} * folded_token_bytes(padded_tokens, 0);
   const Index token_group = Index{split.k_warps} * folded_token_bytes(padded_tokens, 1) -
                             Index{split.k_warps} * folded_token_bytes(padded_tokens, 0);
   const Index everything = fixed + groups * (token_group + ring_group);
@@ -121,7 +121,7 @@ Index folded_shared_bytes(Index tokens, const WorkSplit& split, const WarpgroupP
   const auto padded_tokens = static_cast<int>(padded(tokens));
   const Index team = folded_token_bytes(padded_tokens, plan.round_groups) +
                      Index{split.row_warps} * plan.stages * plan.stage_groups * group_bytes;
-  return cluster_rows_bytes(padded_tokens, split, plan) + split.k_warps * team;
+  return cluster_rows_bytes(padded_tokens, split, plan) + folded_alignment + split.k_warps * team;
 }
 
 DenseLaunch::DenseLaunch(const GemmArguments& x, int warps_a_strip, Index shared_bytes, cudaStream_t stream) noexcept {

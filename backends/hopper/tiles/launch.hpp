@@ -47,6 +47,8 @@ inline constexpr int grouped_tokens = 16;
 
 /// Warps of a thread block of the kernel with folded scales at most: 168 registers for each thread.
 inline constexpr int folded_max_warps = 12;
+/// Where its tokens' values may start, in bytes.
+inline constexpr int folded_alignment = 1024;
 /// Stages of its rings of weights at most.
 inline constexpr int folded_max_stages = 5;
 /// k of one accumulation in its matrix unit at most, in groups.
