@@ -109,6 +109,47 @@ __device__ __forceinline__ void wgmma_m64k32(float (&d)[8][4], uint4 a, std::uin
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
 }
 
+/// D += A B for A [64 x 16] and B [16 x 8 tiles] in f16, D in f32, like wgmma_m64k32. Lane l = 4 g + t of a warp holds
+///   A: a[0] = row g, columns 2t and 2t+1; a[1] = row g+8, the same; a[2] = row g, columns 2t+8 and 2t+9; a[3] = row
+///   g+8, those.
+__device__ __forceinline__ void wgmma_m64k16(float (&d)[1][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, %8, 1, 1, 1, 0;\n"
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
+}
+__device__ __forceinline__ void wgmma_m64k16(float (&d)[2][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+      "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;\n"
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
+}
+__device__ __forceinline__ void wgmma_m64k16(float (&d)[4][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, "
+      "%14, %15}, "
+      "{%16, %17, %18, %19}, %20, 1, 1, 1, 0;\n"
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
+        "+f"(d[3][2]), "+f"(d[3][3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
+}
+__device__ __forceinline__ void wgmma_m64k16(float (&d)[8][4], const std::uint32_t (&a)[4], std::uint64_t tokens) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, "
+      "%14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+      "{%32, %33, %34, %35}, %36, 1, 1, 1, 0;\n"
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]),
+        "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]),
+        "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]),
+        "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]), "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]),
+        "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(tokens));
+}
+
 /// Before the first of a run of products: what registers and shared memory hold is visible to them.
 __device__ __forceinline__ void fence_before_products() { asm volatile("wgmma.fence.sync.aligned;\n"); }
 /// Closes a group of products, for wait_for_products.
@@ -149,18 +190,56 @@ class TokenMatrix {
   std::uint32_t low_;
 };
 
+/// A right operand of f16 in shared memory, k x tokens in the 128-byte swizzle, which the matrix unit reads at four
+/// times the rate of the order without one: tiles of 8 tokens by 64 k of 1024 bytes, those of the next 8 tokens behind
+/// them, then the next 64 k. Token r has 128 bytes, eight pieces of 8 k; piece i stands at place i ^ r.
+template <int Tiles>
+class SwizzledMatrix {
+ public:
+  static constexpr int tile_bytes = 1024;
+  static constexpr int k64_bytes = Tiles * tile_bytes;
+
+  /// \param shared  address, a multiple of 1024
+  __device__ explicit SwizzledMatrix(std::uint32_t shared) : low_((shared & 0x3FFFFU) >> 4 | 1U << 16) {}
+  /// By 64 k.
+  __device__ void advance(int count) { low_ += static_cast<std::uint32_t>(count * k64_bytes) >> 4; }
+  /// The descriptor of the i-th 16 k.
+  [[nodiscard]] __device__ std::uint64_t block(int i) const {
+    constexpr std::uint64_t high = std::uint64_t{tile_bytes >> 4} << 32 | std::uint64_t{1} << 62;
+    return high | (low_ + static_cast<std::uint32_t>(i / 4 * k64_bytes + i % 4 * 32) / 16);
+  }
+
+ private:
+  std::uint32_t low_;
+};
+
 __device__ __forceinline__ void store_shared(std::uint32_t to, std::uint8_t value) {
   asm volatile("st.shared.u8 [%0], %1;\n" : : "r"(to), "r"(std::uint32_t{value}) : "memory");
 }
 __device__ __forceinline__ void store_shared(std::uint32_t to, std::uint32_t value) {
   asm volatile("st.shared.u32 [%0], %1;\n" : : "r"(to), "r"(value) : "memory");
 }
-__device__ __forceinline__ void store_shared(std::uint32_t to, float2 values) {
-  asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" : : "r"(to), "f"(values.x), "f"(values.y) : "memory");
+__device__ __forceinline__ void store_shared(std::uint32_t to, uint4 value) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};\n"
+               :
+               : "r"(to), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
+               : "memory");
+}
+__device__ __forceinline__ void store_shared(std::uint32_t to, float4 values) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};\n"
+               :
+               : "r"(to), "f"(values.x), "f"(values.y), "f"(values.z), "f"(values.w)
+               : "memory");
 }
 /// Loads from an address of shared memory, which the compiler may move as it may any other load.
-__device__ __forceinline__ float load_shared_4(std::uint32_t from) {
-  return *static_cast<const float*>(__cvta_shared_to_generic(from));
+__device__ __forceinline__ float4 load_shared_four(std::uint32_t from) {
+  return *static_cast<const float4*>(__cvta_shared_to_generic(from));
+}
+__device__ __forceinline__ std::uint32_t load_shared_byte(std::uint32_t from) {
+  return *static_cast<const std::uint8_t*>(__cvta_shared_to_generic(from));
+}
+__device__ __forceinline__ std::uint32_t load_shared_word(std::uint32_t from) {
+  return *static_cast<const std::uint32_t*>(__cvta_shared_to_generic(from));
 }
 __device__ __forceinline__ uint2 load_shared_8(std::uint32_t from) {
   return *static_cast<const uint2*>(__cvta_shared_to_generic(from));
@@ -200,6 +279,22 @@ __device__ __forceinline__ uint4 load_streaming(const uint4* from) {
 /// Copies 16 bytes to shared memory without passing registers; both addresses are multiples of 16.
 __device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" : : "r"(to_shared), "l"(from) : "memory");
+}
+/// Like it, at constant distances from both addresses: copies that share registers need not wait for each other.
+template <int ToShared, int From>
+__device__ __forceinline__ void copy_async(std::uint32_t to_shared, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %3], 16;\n"
+               :
+               : "r"(to_shared), "l"(from), "n"(ToShared), "n"(From)
+               : "memory");
+}
+/// The same for 4 bytes.
+template <int ToShared, int From>
+__device__ __forceinline__ void copy_async_word(std::uint32_t to_shared, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0 + %2], [%1 + %3], 4;\n"
+               :
+               : "r"(to_shared), "l"(from), "n"(ToShared), "n"(From)
+               : "memory");
 }
 /// Waits for this thread's copies; a barrier must follow before others read them.
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
@@ -266,18 +361,6 @@ __device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.w
 
 /// Writes to the shared memory of block `rank` of the cluster, at the address that `here` has in this block's, a
 /// multiple of the bytes written, and reports these to that block's barrier.
-__device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float2 values, std::uint32_t barrier) {
-  asm volatile(
-      "{\n"
-      ".reg .b32 data, done;\n"
-      "mapa.shared::cluster.u32 data, %0, %2;\n"
-      "mapa.shared::cluster.u32 done, %1, %2;\n"
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [data], {%3, %4}, [done];\n"
-      "}\n"
-      :
-      : "r"(here), "r"(barrier), "r"(rank), "f"(values.x), "f"(values.y)
-      : "memory");
-}
 __device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float4 values, std::uint32_t barrier) {
   asm volatile(
       "{\n"

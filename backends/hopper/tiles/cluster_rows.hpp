@@ -13,8 +13,8 @@ namespace millet::hopper {
 template <int AllTiles>
 class ClusterRows {
  public:
-  /// Floats between two rows: two more than the tokens spread the rows over the banks.
-  static constexpr int row_stride = AllTiles * tokens_per_tile + 2;
+  /// Floats between two rows: four more than the tokens spread the rows over the banks.
+  static constexpr int row_stride = AllTiles * tokens_per_tile + 4;
 
   /// \param incoming  address of cluster_rows_bytes: [team of the cluster][row of this block's part][row_stride]
   /// Called by every thread of the block at its start; says to the cluster that this block is there.
@@ -30,7 +30,7 @@ class ClusterRows {
     if (threadIdx.x == 0) {
       initialize_barrier(barrier_, 1);
       const int rows = min(rows_, x.gemm.split.row_warps * strip_rows - rank * rows_);
-      if (rows > 0) expect_bytes(barrier_, teams_ * ((m_ + 1) / 2) * rows * 8);
+      if (rows > 0) expect_bytes(barrier_, teams_ * ((m_ + 3) / 4) * rows * 16);
       publish_barriers();
     }
     __syncwarp();
@@ -38,18 +38,24 @@ class ClusterRows {
   }
 
   /// Sends a warp's sums of Tiles x 8 tokens from `first_token` on, of the 16 rows from `first_row` of the block on.
+  ///
+  /// Four tokens of a row at a time, since a lane's packet takes a cycle of the way out whatever its size: of two lanes
+  /// with two tokens each, the even one sends row g and the odd one row g + 8.
   /// \param team  of the cluster
   template <int Tiles>
   __device__ void send(const float (&total)[Tiles][4], int first_token, int first_row, int team, int lane) const {
     if (ranks_ > 1) cluster_wait();
-    const Place low = place_of(first_row + lane / 4, team);
-    const Place high = place_of(first_row + lane / 4 + 8, team);
+    const bool odd = lane % 2 != 0;
+    const Place to = place_of(first_row + lane / 4 + (odd ? 8 : 0), team);
 #pragma unroll
     for (int tile = 0; tile < Tiles; ++tile) {
-      const int token = first_token + tile * tokens_per_tile + lane % 4 * 2;
-      if (token >= m_) break;
-      send_pair(low, token, total[tile][0], total[tile][1]);
-      send_pair(high, token, total[tile][2], total[tile][3]);
+      const float x = __shfl_xor_sync(0xFFFFFFFFU, odd ? total[tile][0] : total[tile][2], 1);
+      const float y = __shfl_xor_sync(0xFFFFFFFFU, odd ? total[tile][1] : total[tile][3], 1);
+      const int token = first_token + tile * tokens_per_tile + lane % 4 / 2 * 4;
+      if (token >= m_) continue;
+      send_four(
+          to, token,
+          odd ? make_float4(x, y, total[tile][2], total[tile][3]) : make_float4(total[tile][0], total[tile][1], x, y));
     }
   }
 
@@ -66,19 +72,25 @@ class ClusterRows {
       // Named like the teams' barriers (1 to their number): racecheck reports a race across __syncthreads behind those.
       meet(1 + teams_, static_cast<int>(blockDim.x));
     }
+    const int quads = (m_ + 3) / 4;
 #pragma unroll 1
-    for (int i = threadIdx.x; i < m_ * rows_; i += blockDim.x) {
-      const int token = quotient(i);
-      const int row = i - token * rows_;
+    for (int i = threadIdx.x; i < quads * rows_; i += blockDim.x) {
+      const int quad = quotient(i);
+      const int row = i - quad * rows_;
       if (row >= count) continue;
-      std::uint32_t from = incoming_ + (row * row_stride + token) * 4;
-      float sum = load_shared_4(from);
+      std::uint32_t from = incoming_ + (row * row_stride + quad * 4) * 4;
+      float4 sum = load_shared_four(from);
 #pragma unroll 4
       for (int other = 1; other < teams_; ++other) {
         from += rows_ * row_stride * 4;
-        sum += load_shared_4(from);
+        const float4 next = load_shared_four(from);
+        sum = make_float4(sum.x + next.x, sum.y + next.y, sum.z + next.z, sum.w + next.w);
       }
-      store(token, first + row, sum);
+      const int token = quad * 4;
+      store(token, first + row, sum.x);
+      if (token + 1 < m_) store(token + 1, first + row, sum.y);
+      if (token + 2 < m_) store(token + 2, first + row, sum.z);
+      if (token + 3 < m_) store(token + 3, first + row, sum.w);
     }
   }
 
@@ -87,17 +99,17 @@ class ClusterRows {
     std::uint32_t sums;  ///< address of the row's sums in the block that finishes it
     int rank;
   };
-  /// n / rows_, exact for n up to 64 * rows_, rows_ at most 128.
+  /// n / rows_, exact for n below 16 * rows_ and 192, rows_ at most 192.
   __device__ int quotient(int n) const { return n * reciprocal_ >> 20; }
   __device__ Place place_of(int row, int team) const {
     const int rank = quotient(row);
     return {incoming_ + (team * rows_ + row - rank * rows_) * (row_stride * 4), rank};
   }
-  __device__ void send_pair(const Place& to, int token, float first, float second) const {
+  __device__ void send_four(const Place& to, int token, float4 values) const {
     if (ranks_ > 1) {
-      send_to_rank(to.sums + token * 4, to.rank, make_float2(first, second), barrier_);
+      send_to_rank(to.sums + token * 4, to.rank, values, barrier_);
     } else {  // a launch without clusters may not use that instruction
-      store_shared(to.sums + token * 4, make_float2(first, second));
+      store_shared(to.sums + token * 4, values);
     }
   }
 
@@ -114,7 +126,7 @@ class ClusterRows {
 [[nodiscard]] __host__ __device__ constexpr int cluster_rows_bytes(int tokens_padded, const WorkSplit& split,
                                                                    const WarpgroupPlan& plan) {
   const int bytes =
-      (tokens_padded + 2) * plan.rows_a_rank * split.cluster * split.k_warps * static_cast<int>(sizeof(float));
+      (tokens_padded + 4) * plan.rows_a_rank * split.cluster * split.k_warps * static_cast<int>(sizeof(float));
   return (bytes + 127) / 128 * 128;
 }
 

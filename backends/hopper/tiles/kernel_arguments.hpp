@@ -23,6 +23,10 @@ inline constexpr Accumulator mma_accumulator{0x1p-23, MxBlock::k};
 /// > 31.
 inline constexpr Accumulator wgmma_accumulator{0x1p-13, MxBlock::k};
 
+/// An f16 instruction adds 16 products to its sum and cuts each of these at 2^-25 of the largest, the result to 24
+/// bits. Up to 2048 k are added so before f32 takes over: docs/performance/hopper.md has the probe.
+inline constexpr Accumulator wgmma_f16_accumulator{0x1p-22, 2048};
+
 inline constexpr Index largest_grid = 0x7FFFFFFF;
 
 template <class View>

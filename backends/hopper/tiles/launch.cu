@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "millet/backends/hopper/tiles/cluster_rows.hpp"
+#include "millet/backends/hopper/tiles/folded_tokens.hpp"
 #include "millet/backends/hopper/tiles/share_sums.hpp"
 #include "millet/backends/hopper/tiles/strip_product.hpp"
 #include "millet/backends/hopper/tiles/warpgroup_product.hpp"
@@ -30,6 +31,23 @@ Index with_sums(Index staged, Index tokens, const WorkSplit& split) noexcept {
   return cluster_sums_bytes(static_cast<int>(padded(tokens)), split) + (staged > sums ? staged : sums);
 }
 
+constexpr Index kilobyte = 1024;
+
+/// What a plan says that does not depend on shared memory.
+WarpgroupPlan shared_out(Index k, const WorkSplit& split) noexcept {
+  const Index teams = Index{split.cluster} * split.k_warps;
+  const Index all = tiles_to_cover(tiles_to_cover(k, MxBlock::k), blocks_per_group);
+  WarpgroupPlan plan{};
+  plan.groups = static_cast<int>(all);
+  plan.share = static_cast<int>(all / teams);
+  plan.larger_shares = static_cast<int>(all % teams);
+  plan.rows_a_rank = static_cast<int>(tiles_to_cover(Index{split.row_warps} * strip_rows, split.cluster));
+  plan.rows_reciprocal = static_cast<int>(tiles_to_cover(1 << 20, plan.rows_a_rank));
+  return plan;
+}
+
+Index largest_share(const WarpgroupPlan& plan) noexcept { return plan.share + (plan.larger_shares > 0 ? 1 : 0); }
+
 }  // namespace
 
 int round_groups_for(Index tokens, Index k, const WorkSplit& split) noexcept {
@@ -42,19 +60,9 @@ Index shared_bytes(Index tokens, int round_groups, const WorkSplit& split) noexc
 }
 
 WarpgroupPlan warpgroup_plan(Index tokens, Index k, const WorkSplit& split) noexcept {
-  constexpr Index kilobyte = 1024;
+  WarpgroupPlan plan = shared_out(k, split);
   const Index padded_tokens = padded(tokens);
-  const Index rows = Index{split.row_warps} * strip_rows;
-  const Index teams = Index{split.cluster} * split.k_warps;
-  const Index all = tiles_to_cover(tiles_to_cover(k, MxBlock::k), blocks_per_group);
-  WarpgroupPlan plan{};
-  plan.groups = static_cast<int>(all);
-  plan.share = static_cast<int>(all / teams);
-  plan.larger_shares = static_cast<int>(all % teams);
-  plan.rows_a_rank = static_cast<int>(tiles_to_cover(rows, split.cluster));
-  plan.rows_reciprocal = static_cast<int>(tiles_to_cover(1 << 20, plan.rows_a_rank));
-
-  const Index groups = tiles_to_cover(all, teams);                              // of the largest team
+  const Index groups = largest_share(plan);
   const Index token_group = split.k_warps * padded_tokens * token_group_bytes;  // of all teams of a thread block
   const Index ring_group = Index{split.k_warps} * split.row_warps * group_bytes;
   const Index sums = cluster_rows_bytes(static_cast<int>(padded_tokens), split, plan);
@@ -83,6 +91,37 @@ Index warpgroup_shared_bytes(Index tokens, const WorkSplit& split, const Warpgro
   const Index team = padded(tokens) * plan.round_groups * token_group_bytes +
                      Index{split.row_warps} * plan.stages * plan.stage_groups * group_bytes;
   return cluster_rows_bytes(static_cast<int>(padded(tokens)), split, plan) + split.k_warps * team;
+}
+
+WarpgroupPlan folded_plan(Index tokens, Index k, const WorkSplit& split) noexcept {
+  WarpgroupPlan plan = shared_out(k, split);
+  const auto padded_tokens = static_cast<int>(padded(tokens));
+  const Index groups = largest_share(plan);
+  const Index ring_group = Index{split.k_warps} * split.row_warps * group_bytes;
+  const Index fixed = cluster_rows_bytes(padded_tokens, split, plan) + folded_alignment +
+                      Index{split.k_warps} * folded_token_bytes(padded_tokens, 0);
+  const Index token_group = Index{split.k_warps} * folded_token_bytes(padded_tokens, 1) -
+                            Index{split.k_warps} * folded_token_bytes(padded_tokens, 0);
+  const Index everything = fixed + groups * (token_group + ring_group);
+  const Index room = (everything <= 110 * kilobyte ? 110 * kilobyte : max_shared_bytes) - fixed;
+  const Index least_weights = std::min<Index>(groups, 2) * ring_group;
+  const Index most = std::clamp<Index>((room - least_weights) / token_group, 1, folded_max_round);
+  const Index round = tiles_to_cover(groups, tiles_to_cover(groups, most));
+  const Index fitting = std::max<Index>((room - round * token_group) / ring_group, 1);
+  // Three stages, or up to folded_max_stages where as many groups cannot be shared out evenly.
+  Index stage = std::clamp<Index>(std::min(fitting, groups) / 3, 1, round);
+  while (round < groups && round % stage != 0) --stage;  // a round starts and ends stages
+  plan.round_groups = static_cast<int>(round);
+  plan.stages = static_cast<int>(std::min<Index>({fitting / stage, tiles_to_cover(groups, stage), folded_max_stages}));
+  plan.stage_groups = static_cast<int>(stage);
+  return plan;
+}
+
+Index folded_shared_bytes(Index tokens, const WorkSplit& split, const WarpgroupPlan& plan) noexcept {
+  const auto padded_tokens = static_cast<int>(padded(tokens));
+  const Index team = folded_token_bytes(padded_tokens, plan.round_groups) +
+                     Index{split.row_warps} * plan.stages * plan.stage_groups * group_bytes;
+  return cluster_rows_bytes(padded_tokens, split, plan) + folded_alignment + split.k_warps * team;
 }
 
 DenseLaunch::DenseLaunch(const GemmArguments& x, int warps_a_strip, Index shared_bytes, cudaStream_t stream) noexcept {

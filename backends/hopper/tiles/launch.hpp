@@ -26,6 +26,7 @@ inline constexpr int grouped_tokens = 16;
 /// Asynchronous; no allocation, no synchronization. The launch's own error.
 [[nodiscard]] cudaError_t launch_gemm_mma(const GemmArguments& x, cudaStream_t stream);
 [[nodiscard]] cudaError_t launch_gemm_wgmma(const GemmArguments& x, cudaStream_t stream);
+[[nodiscard]] cudaError_t launch_gemm_wgmma_f16(const GemmArguments& x, cudaStream_t stream);
 [[nodiscard]] cudaError_t launch_grouped_gemm(const GroupedArguments& x, cudaStream_t stream);
 
 /// Groups of four blocks of k for which a thread block stages the codes and scales of its tokens at once: all of its
@@ -43,6 +44,20 @@ inline constexpr int grouped_tokens = 16;
 /// them, so that the next kernel's fit beside them; else as many as the SM has room for.
 [[nodiscard]] WarpgroupPlan warpgroup_plan(Index tokens, Index k, const WorkSplit& split) noexcept;
 [[nodiscard]] Index warpgroup_shared_bytes(Index tokens, const WorkSplit& split, const WarpgroupPlan& plan) noexcept;
+
+/// Warps of a thread block of the kernel with folded scales at most: 168 registers for each thread.
+inline constexpr int folded_max_warps = 12;
+/// Where its tokens' values may start, in bytes.
+inline constexpr int folded_alignment = 1024;
+/// Stages of its rings of weights at most.
+inline constexpr int folded_max_stages = 5;
+/// k of one accumulation in its matrix unit at most, in groups.
+inline constexpr int folded_max_round = 16;
+
+/// Like warpgroup_plan, for the kernel with folded scales: all of its tokens if they leave room for two groups of
+/// weights a warp.
+[[nodiscard]] WarpgroupPlan folded_plan(Index tokens, Index k, const WorkSplit& split) noexcept;
+[[nodiscard]] Index folded_shared_bytes(Index tokens, const WorkSplit& split, const WarpgroupPlan& plan) noexcept;
 
 /// The launch of a dense kernel: grid, cluster and early start as its split says.
 struct DenseLaunch {
