@@ -8,6 +8,7 @@
 
 #include "millet/backends/hopper/kernels/gemm_mma_block_scale.hpp"
 #include "millet/backends/hopper/kernels/gemm_wgmma_block_scale.hpp"
+#include "millet/backends/hopper/kernels/gemm_wgmma_f16.hpp"
 #include "millet/backends/hopper/kernels/grouped_gemm_mma_block_scale.hpp"
 #include "millet/backends/hopper/kernels/grouped_gemm_wgmma_block_scale.hpp"
 
@@ -235,7 +236,8 @@ Expected<Ceilings> measure_ceilings(double seconds) {
 }
 
 // Best first: prepared weights before row-major ones.
-constexpr std::array gemm_kernels{describe<GemmWgmmaBlockScale>(), describe<GemmMmaBlockScale<StripWeights>>(),
+constexpr std::array gemm_kernels{describe<GemmWgmmaBlockScale>(), describe<GemmWgmmaF16>(),
+                                  describe<GemmMmaBlockScale<StripWeights>>(),
                                   describe<GemmMmaBlockScale<RowMajorWeights>>()};
 constexpr std::array grouped_kernels{describe<GroupedGemmWgmmaBlockScale>(),
                                      describe<GroupedGemmMmaBlockScale<StripWeights>>(),
