@@ -225,6 +225,9 @@ __device__ __forceinline__ void store_shared(std::uint32_t to, uint4 value) {
                : "r"(to), "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
                : "memory");
 }
+__device__ __forceinline__ void store_shared(std::uint32_t to, float2 values) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" : : "r"(to), "f"(values.x), "f"(values.y) : "memory");
+}
 __device__ __forceinline__ void store_shared(std::uint32_t to, float4 values) {
   asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};\n"
                :
@@ -232,6 +235,9 @@ __device__ __forceinline__ void store_shared(std::uint32_t to, float4 values) {
                : "memory");
 }
 /// Loads from an address of shared memory, which the compiler may move as it may any other load.
+__device__ __forceinline__ float load_shared_4(std::uint32_t from) {
+  return *static_cast<const float*>(__cvta_shared_to_generic(from));
+}
 __device__ __forceinline__ float4 load_shared_four(std::uint32_t from) {
   return *static_cast<const float4*>(__cvta_shared_to_generic(from));
 }
@@ -361,6 +367,18 @@ __device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.w
 
 /// Writes to the shared memory of block `rank` of the cluster, at the address that `here` has in this block's, a
 /// multiple of the bytes written, and reports these to that block's barrier.
+__device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float2 values, std::uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 data, done;\n"
+      "mapa.shared::cluster.u32 data, %0, %2;\n"
+      "mapa.shared::cluster.u32 done, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [data], {%3, %4}, [done];\n"
+      "}\n"
+      :
+      : "r"(here), "r"(barrier), "r"(rank), "f"(values.x), "f"(values.y)
+      : "memory");
+}
 __device__ __forceinline__ void send_to_rank(std::uint32_t here, int rank, float4 values, std::uint32_t barrier) {
   asm volatile(
       "{\n"
