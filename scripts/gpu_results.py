@@ -131,11 +131,18 @@ def baselines_of(records):
     return {role: list(found) for role, found in names.items()}
 
 
+def floor_us(record, name):
+    """None without one, and for launches that cannot have read from memory: a layer of experts is too large for more than one copy, so
+    launches that overlap read the same bytes, and the cache serves the second."""
+    floor = baseline(record, name)
+    least_us = us(record) * record["roof"]["pct_of_read"] / 100
+    return floor["median_ns"] / 1e3 if floor and floor["median_ns"] / 1e3 > 0.9 * least_us else None
+
+
 def floor_tables(cells, name):
-    cells.numbers(f"Time of {name}, in microseconds: the least of some hundred launches that only read the weights' bytes:",
-                  lambda r: (baseline(r, name) or {"median_ns": 0})["median_ns"] / 1e3)
-    cells.numbers(f"Time over {name}:",
-                  lambda r: us(r) * 1e3 / baseline(r, name)["median_ns"] if baseline(r, name) else None)
+    cells.numbers(f"Time of {name}, in microseconds: the least of some hundred launches that only read the weights' bytes (none where that was "
+                  "faster than memory by more than a tenth):", lambda r: floor_us(r, name))
+    cells.numbers(f"Time over {name}:", lambda r: us(r) / floor_us(r, name) if floor_us(r, name) else None)
 
 
 def cold_tables(cells, published):
