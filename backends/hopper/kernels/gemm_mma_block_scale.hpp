@@ -27,10 +27,7 @@ struct GemmMmaBlockScale {
   static constexpr Envelope envelope{.m_max = 64};
 
   static std::string name(const Policy& policy) { return split_name(policy); }
-  static constexpr Verdict supports(const Problem& p) noexcept {
-    if (tiles_to_cover(p.n, strip_rows) * 8 > largest_grid) return {"n outside the envelope"};
-    return envelope.contains(p);
-  }
+  static constexpr Verdict supports(const Problem& p) noexcept { return dense_verdict(envelope, p); }
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
     return estimate_seconds_of_split(p, policy, device);
@@ -38,13 +35,8 @@ struct GemmMmaBlockScale {
 
   static Expected<void> run(const Problem& p, const GemmOperands<Layout>& x, const Policy& policy, Workspace,
                             Stream stream) {
-    const GemmArguments arguments{weights_arguments(x.b, 0, 0),
-                                  tokens_arguments(x.a),
-                                  {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
-                                  p.m,
-                                  policy,
-                                  round_groups_for(p.m, p.k, policy)};
-    return checked(id, launch_gemm_mma(arguments, static_cast<cudaStream_t>(stream.handle)));
+    return checked(id, launch_gemm_mma(dense_arguments(p, x, policy, round_groups_for(p.m, p.k, policy)),
+                                       static_cast<cudaStream_t>(stream.handle)));
   }
 };
 

@@ -29,10 +29,7 @@ struct GemmWgmmaBlockScale {
   static constexpr Envelope envelope{.m_max = 64, .bf16_activations = true, .f32_activations = true};
 
   static std::string name(const Policy& policy) { return split_name(policy); }
-  static constexpr Verdict supports(const Problem& p) noexcept {
-    if (tiles_to_cover(p.n, strip_rows) * 8 > largest_grid) return {"n outside the envelope"};
-    return envelope.contains(p);
-  }
+  static constexpr Verdict supports(const Problem& p) noexcept { return dense_verdict(envelope, p); }
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
   /// A rough time, for choosing until a table is tuned: constants fitted to the dense cells measured on an H200.
   static double estimate_seconds(const Problem& p, const Policy& policy, const DeviceInfo& device) noexcept {
@@ -45,22 +42,22 @@ struct GemmWgmmaBlockScale {
     const double groups = plan.share + (plan.larger_shares > 0 ? 1 : 0);
     const double tiles = std::min(token_tiles_for(p.m), 4);
     const double tokens = static_cast<double>(p.m) * groups * blocks_per_group * MxBlock::k * policy.k_warps;
-    const double block =
-        1.6e-6 + tokens / 22e9 + groups * (0.05e-6 + 0.18e-6 * tiles) + static_cast<double>(p.m) * 0.04e-6;
     const double waves = std::ceil(static_cast<double>(blocks) / static_cast<double>(slots));
-    const double seconds = 2.7e-6 + std::max(p.weight_bytes() / 4e12, waves * block);
+    const auto m = static_cast<double>(p.m);
+    double block = tokens / 22e9 + groups * (0.05e-6 + 0.18e-6 * tiles) + m * 0.04e-6;
+    if (tiles > 1) {
+      // The thread blocks of an SM have no issue slots to lend each other, and many sums to receive.
+      block += 0.5e-9 * m * static_cast<double>(policy.row_warps * strip_rows / policy.cluster);
+      block *=
+          std::max(1.0, std::ceil(static_cast<double>(blocks) / waves / static_cast<double>(device.compute_units)));
+    }
+    const double seconds = 2.7e-6 + std::max(p.weight_bytes() / 4e12, waves * (1.6e-6 + block));
     return policy.early_weights ? seconds + 1.0 : seconds;  // never preferred
   }
 
   static Expected<void> run(const Problem& p, const GemmOperands<StripWeights>& x, const Policy& policy, Workspace,
                             Stream stream) {
-    const GemmArguments arguments{weights_arguments(x.b, 0, 0),
-                                  tokens_arguments(x.a),
-                                  {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
-                                  p.m,
-                                  policy,
-                                  /*round_groups=*/0};
-    return checked(id, launch_gemm_wgmma(arguments, static_cast<cudaStream_t>(stream.handle)));
+    return checked(id, launch_gemm_wgmma(dense_arguments(p, x, policy), static_cast<cudaStream_t>(stream.handle)));
   }
 };
 

@@ -28,10 +28,7 @@ struct GemmWgmmaF16 {
   static constexpr Envelope envelope{.m_max = 64};
 
   static std::string name(const Policy& policy) { return split_name(policy); }
-  static constexpr Verdict supports(const Problem& p) noexcept {
-    if (tiles_to_cover(p.n, strip_rows) * 8 > largest_grid) return {"n outside the envelope"};
-    return envelope.contains(p);
-  }
+  static constexpr Verdict supports(const Problem& p) noexcept { return dense_verdict(envelope, p); }
   static constexpr Index workspace_bytes(const Problem&, const Policy&) noexcept { return 0; }
 
   /// A rough time, for choosing until a table is tuned: constants fitted to the dense cells of 16, 32 and 64 rows
@@ -53,13 +50,7 @@ struct GemmWgmmaF16 {
 
   static Expected<void> run(const Problem& p, const GemmOperands<StripWeights>& x, const Policy& policy, Workspace,
                             Stream stream) {
-    const GemmArguments arguments{weights_arguments(x.b, 0, 0),
-                                  tokens_arguments(x.a),
-                                  {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
-                                  p.m,
-                                  policy,
-                                  /*round_groups=*/0};
-    return checked(id, launch_gemm_wgmma_f16(arguments, static_cast<cudaStream_t>(stream.handle)));
+    return checked(id, launch_gemm_wgmma_f16(dense_arguments(p, x, policy), static_cast<cudaStream_t>(stream.handle)));
   }
 };
 

@@ -49,6 +49,24 @@ template <class View>
                                                : 4};
 }
 
+/// What a dense kernel takes of all that lies within its envelope: as many thread blocks as a grid may have.
+[[nodiscard]] constexpr Verdict dense_verdict(const Envelope& envelope, const GemmProblem& p) noexcept {
+  if (tiles_to_cover(p.n, strip_rows) * 8 > largest_grid) return {"n outside the envelope"};
+  return envelope.contains(p);
+}
+
+/// \param round_groups  of the kernels that plan with it: GemmArguments
+template <class Layout>
+[[nodiscard]] GemmArguments dense_arguments(const GemmProblem& p, const GemmOperands<Layout>& x, const WorkSplit& split,
+                                            int round_groups = 0) noexcept {
+  return {weights_arguments(x.b, 0, 0),
+          tokens_arguments(x.a),
+          {x.c.values, x.c.row_stride, p.output == OutputType::bf16},
+          p.m,
+          split,
+          round_groups};
+}
+
 [[nodiscard]] inline RoutingArguments routing_arguments(const GroupedProblem& p, const RoutingView& routing) noexcept {
   return {p.experts,
           p.slots,
@@ -91,7 +109,10 @@ template <class View>
   const double streaming = std::max(p.weight_bytes() / 3.6e12, most_on_an_sm * rounds * group_bytes / 45e9);
   const double tokens = blocks / split.cluster * static_cast<double>(p.m * p.k) / 5e12;
   const double idle = std::max(1.0, 4.0 * sms / warps);
-  return 2.5e-6 + 0.7e-6 * (split.cluster > 1 ? 1 : 0) + streaming * idle + tokens;
+  // From the second tile of tokens on the products of a group are no longer done while the next one comes.
+  const double products =
+      0.27e-6 * static_cast<double>(token_tiles_for(p.m) - 1) * rounds * std::max(1.0, most_on_an_sm / 8);
+  return 2.5e-6 + 0.7e-6 * (split.cluster > 1 ? 1 : 0) + streaming * idle + tokens + products;
 }
 
 }  // namespace millet::hopper
