@@ -190,9 +190,9 @@ class TokenMatrix {
   std::uint32_t low_;
 };
 
-/// A right operand of f16 in shared memory, k x tokens in the 128-byte swizzle, which the matrix unit reads at four
-/// times the rate of the order without one: tiles of 8 tokens by 64 k of 1024 bytes, those of the next 8 tokens behind
-/// them, then the next 64 k. Token r has 128 bytes, eight pieces of 8 k; piece i stands at place i ^ r.
+/// A right operand of f16 in shared memory, k x tokens in the 128-byte swizzle: tiles of 8 tokens by 64 k of 1024
+/// bytes, those of the next 8 tokens behind them, then the next 64 k. Token r has 128 bytes, eight pieces of 8 k; piece
+/// i stands at place i ^ r.
 template <int Tiles>
 class SwizzledMatrix {
  public:

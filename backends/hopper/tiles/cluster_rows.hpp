@@ -8,8 +8,8 @@
 
 namespace millet::hopper {
 
-/// Tokens that a lane sends at a time. A packet takes a cycle of the way out whatever its size, so many tokens go four
-/// at a time; for 8 or fewer that took 2 to 6 % more of a whole call than two at a time.
+/// Tokens that a lane sends at a time. 64 tokens of 128 rows took 3600 cycles two at a time and 2700 four at a time;
+/// for 8 or fewer, four took 2 to 6 % more of a whole call than two.
 [[nodiscard]] __host__ __device__ constexpr int packet_tokens(int tokens_padded) { return tokens_padded > 8 ? 4 : 2; }
 
 /// Where the teams of a cluster's blocks send each other their sums, and the block of each part of the rows adds them
