@@ -4,26 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <Kokkos_Core.hpp>
-#include <cstdlib>
-#include <set>
-#include <sstream>
 
 #include "millet/backends/registry.hpp"
 #include "millet/dispatch/tuned_table.hpp"
+#include "required_backends.hpp"
 
 namespace millet::conformance {
 
 namespace {
-
-/// The names in MILLET_REQUIRE_BACKENDS (comma-separated): backends that must be able to run on this machine.
-std::set<std::string> required_backends() {
-  std::set<std::string> names;
-  if (const char* list = std::getenv("MILLET_REQUIRE_BACKENDS"); list != nullptr) {
-    std::istringstream stream(list);
-    for (std::string name; std::getline(stream, name, ',');) names.insert(name);
-  }
-  return names;
-}
 
 TEST(Backends, RequiredOnesAreRegisteredAndAvailable) {
   EXPECT_FALSE(registered_backends().empty());

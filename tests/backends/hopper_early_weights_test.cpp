@@ -11,6 +11,7 @@
 #include "millet/backends/registry.hpp"
 #include "millet/dispatch/kernel_instance.hpp"
 #include "operand_data.hpp"
+#include "required_backends.hpp"
 
 namespace millet {
 namespace {
@@ -39,7 +40,10 @@ class HopperEarlyWeights : public testing::Test {
     const auto found = find_backend("hopper");
     ASSERT_TRUE(found);
     backend_ = *found;
-    if (const auto available = backend_->available(); !available) GTEST_SKIP() << available.error().message;
+    if (const auto available = backend_->available(); !available) {
+      ASSERT_FALSE(conformance::required_backends().contains("hopper")) << available.error().message;
+      GTEST_SKIP() << available.error().message;
+    }
     grouped_ = find_kernel(backend_->grouped_kernels, "hopper.grouped_gemm_wgmma_block_scale");
     dense_ = find_kernel(backend_->gemm_kernels, "hopper.gemm_wgmma_block_scale");
     ASSERT_TRUE(grouped_ != nullptr && dense_ != nullptr);

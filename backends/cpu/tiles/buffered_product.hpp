@@ -8,7 +8,7 @@
 namespace millet::cpu {
 
 /// Blocks of each of T strips that are decoded at a time: 16 KB, so that a first-level cache of 32 or 48 KB has room
-/// for the activations that pass by (twice as much took up to 1.2 times as long, four times up to 1.3).
+/// for the activations that pass by (twice as much took up to 1.2 times as long).
 template <int T>
 inline constexpr int decoded_blocks = packed_blocks / T;
 

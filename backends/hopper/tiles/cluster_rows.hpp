@@ -80,7 +80,7 @@ class ClusterRows {
     if (ranks_ > 1) {
       wait_for_phase(barrier_, 0);
     } else {
-      // Named like the teams' barriers (1 to their number): racecheck reports a race across __syncthreads behind those.
+      // The teams' barriers have the numbers from 1 on, and one of them may still be in use.
       meet(1 + teams_, static_cast<int>(blockDim.x));
     }
     if constexpr (packet == 2) {
