@@ -65,8 +65,9 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
       const int begin = first + chunk * plan.chunk_groups;
       if (begin >= last) break;
       plain = await_chunk<all_tiles>(chunk, team, plain);
-      add_groups<Tiles, all_tiles>(x, ring, tokens, half * Tiles, plain, {begin, min(last, begin + plan.chunk_groups)},
-                                   team, lane, total);
+      add_groups<Tiles, all_tiles>(
+          x, ring, [&](int part) { ring.release(part, team); }, tokens, half * Tiles, plain,
+          {begin, min(last, begin + plan.chunk_groups)}, lane, total);
     }
   }
   cluster.send(total, half * Tiles * tokens_per_tile, row_warp * strip_rows, index, lane);

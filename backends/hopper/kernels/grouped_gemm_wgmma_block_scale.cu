@@ -24,37 +24,6 @@ struct TeamTokens {
   bool plain;
 };
 
-/// Adds the groups [first, last) to the sums of Tiles x 8 tokens. The whole team calls it for the same groups, which
-/// start and end parts of the stream.
-template <int Tiles>
-__device__ __forceinline__ void add_streamed_groups(const GroupedWgmmaArguments& x, WeightStream& stream,
-                                                    const TokenPieces& tokens, bool plain_tokens, int last, int lane,
-                                                    float (&total)[Tiles][4]) {
-  constexpr int matrix_bytes = blocks_per_group * 2 * Tiles * 128;
-  constexpr int scale_bytes = blocks_per_group * Tiles * tokens_per_tile * 4;
-  const int stage_groups = x.plan.stage_groups;
-  TokenMatrix matrix(tokens.values, Tiles * 128);
-  std::uint32_t token_scales = tokens.scales + lane % 4 * 2 * 4;
-  int existing = static_cast<int>(x.product.gemm.b.k / MxBlock::k) - tokens.first_group * blocks_per_group;
-#pragma unroll 1
-  for (int part = tokens.first_group; part < last; part += stage_groups) {
-    const std::uint32_t stage = stream.wait();
-    std::uint32_t values = stage + lane * 16;
-    std::uint32_t scales = stage + stage_groups * group_value_bytes + lane / 4 * 8;
-    int left = min(last - part, stage_groups);
-#pragma unroll 1
-    do {
-      add_group<Tiles, Tiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
-      values += group_value_bytes;
-      scales += group_scale_bytes;
-      matrix.advance(matrix_bytes);
-      token_scales += scale_bytes;
-      existing -= blocks_per_group;
-    } while (--left > 0);
-    stream.release();
-  }
-}
-
 /// One item with all threads of the block: its tokens times a tile of rows, or the splits of it that this block has,
 /// stored in C or left in the workspace. \param sums  shared memory for the sums of all teams: not what the item before
 /// this one used, unless Tiles is 4
@@ -82,7 +51,8 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
       at.plain = await_chunk<Tiles>(token_chunks(Tiles) - 1, at.team, plain);
       at.staged = first == at.share.first && last == at.share.last;
     }
-    add_streamed_groups<Tiles>(x, stream, tokens, at.plain, last, lane, total);
+    add_groups<Tiles, Tiles>(
+        x.product, stream, [&](int) { stream.release(); }, tokens, 0, at.plain, {first, last}, lane, total);
   }
 
   const int rows = gemm.split.row_warps * strip_rows;

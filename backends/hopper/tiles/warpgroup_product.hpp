@@ -58,6 +58,8 @@ class WeightRing {
     }
   }
 
+  /// Of a part, at most.
+  [[nodiscard]] __device__ int stage_groups() const { return x_.plan.stage_groups; }
   /// Waits for the next part; the address of its values. Its scales stand behind all values of the stage,
   /// plan.stage_groups * group_value_bytes away.
   __device__ std::uint32_t wait() const {
@@ -350,10 +352,12 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
 
 /// Adds the groups [chunk.first, chunk.last) of a team's share, which start and end parts of the ring, to the sums of
 /// Tiles x 8 tokens from `first_tile` on. The whole team calls it for the same groups.
-template <int Tiles, int AllTiles>
-__device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, WeightRing& ring, const TokenPieces& tokens,
-                                           int first_tile, bool plain_tokens, GroupRange chunk, const Team& team,
-                                           int lane, float (&total)[Tiles][4]) {
+/// \param ring     a WeightRing or a WeightStream
+/// \param release  (part) gives the ring back the part that started with that group
+template <int Tiles, int AllTiles, class Ring, class Release>
+__device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, const Ring& ring, const Release& release,
+                                           const TokenPieces& tokens, int first_tile, bool plain_tokens,
+                                           GroupRange chunk, int lane, float (&total)[Tiles][4]) {
   constexpr int matrix_bytes = blocks_per_group * 2 * AllTiles * 128;
   constexpr int scale_bytes = blocks_per_group * AllTiles * tokens_per_tile * 4;
   const int staged = chunk.first - tokens.first_group;
@@ -361,11 +365,11 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, Weig
   std::uint32_t token_scales = tokens.scales + staged * scale_bytes + (first_tile * tokens_per_tile + lane % 4 * 2) * 4;
   int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - chunk.first * blocks_per_group;
 #pragma unroll 1
-  for (int part = chunk.first; part < chunk.last; part += x.plan.stage_groups) {
+  for (int part = chunk.first; part < chunk.last; part += ring.stage_groups()) {
     const std::uint32_t stage = ring.wait();
     std::uint32_t values = stage + lane * 16;
-    std::uint32_t scales = stage + x.plan.stage_groups * group_value_bytes + lane / 4 * 8;
-    int left = min(chunk.last - part, x.plan.stage_groups);
+    std::uint32_t scales = stage + ring.stage_groups() * group_value_bytes + lane / 4 * 8;
+    int left = min(chunk.last - part, ring.stage_groups());
 #pragma unroll 1
     do {
       add_group<Tiles, AllTiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
@@ -375,7 +379,7 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, Weig
       token_scales += scale_bytes;
       existing -= blocks_per_group;
     } while (--left > 0);
-    ring.release(part, team);
+    release(part);
   }
 }
 

@@ -62,6 +62,8 @@ class WeightStream {
     }
   }
 
+  /// Of a part, at most.
+  [[nodiscard]] __device__ int stage_groups() const { return plan_.stage_groups; }
   /// Waits for the next part; the address of its values. Its scales stand behind all values of the stage,
   /// plan.stage_groups * 4 * 512 bytes away.
   [[nodiscard]] __device__ std::uint32_t wait() const {
