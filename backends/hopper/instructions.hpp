@@ -73,6 +73,14 @@ __device__ __forceinline__ void wgmma_m64k32(float (&d)[1][4], uint4 a, std::uin
       : "=f"(d[0][0]), "=f"(d[0][1]), "=f"(d[0][2]), "=f"(d[0][3])
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
 }
+/// D += A B, of one tile.
+__device__ __forceinline__ void wgmma_m64k32_add(float (&d)[1][4], uint4 a, std::uint64_t tokens) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, %8, 1, 1, 1;\n"
+      : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(tokens));
+}
 __device__ __forceinline__ void wgmma_m64k32(float (&d)[2][4], uint4 a, std::uint64_t tokens) {
   asm volatile(
       "{\n.reg .pred add;\nsetp.ne.b32 add, 0, 0;\n"

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <iterator>
+
 #include "millet/backends/hopper/tiles/cluster_rows.hpp"
 #include "millet/backends/hopper/tiles/launch.hpp"
 #include "millet/backends/hopper/tiles/share_sums.hpp"
@@ -12,7 +14,7 @@ constexpr int max_threads = 512;
 
 /// row_warps strips of 16 rows of B (4 or 8: whole warpgroups), all m <= 8 Tiles Halves tokens; each warp takes 8 Tiles
 /// of them. k is shared out over k_warps teams of row_warps * Halves warps in each block of the cluster.
-template <int Tiles, int Halves>
+template <int Tiles, int Halves, int TileBlocks>
 __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_constant__ WarpgroupGemmArguments x) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   __shared__ std::uint64_t cluster_barrier;
@@ -52,24 +54,30 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   const int team_threads = Halves * split.row_warps * warp_lanes;
   const Team team{static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp};
   float total[Tiles][4] = {};
+  if constexpr (TileBlocks > 1) {
+    clear_columns(own, min(plan.round_groups, share.last - share.first), team);
+    meet(team.barrier, team.threads);
+  }
   wait_for_preceding_kernel();  // which may have written the tokens, and may be reading what C replaces
 #pragma unroll 1
   for (int first = share.first; first < share.last; first += plan.round_groups) {
     if (first != share.first) meet(team.barrier, team.threads);  // all have multiplied the last round's tokens
     const TokenPieces tokens{own, own + tokens_padded * plan.round_groups * blocks_per_group * 32, first};
     const int last = min(share.last, first + plan.round_groups);
-    bool plain = x.gemm.a.value_bytes == 1 ? stage_token_pieces<all_tiles>(x, tokens, last - first, team, row_of)
-                                           : quantize_token_pieces<all_tiles>(x, tokens, last - first, team, row_of);
+    bool plain = x.gemm.a.value_bytes == 1
+                     ? stage_token_pieces<all_tiles, TileBlocks>(x, tokens, last - first, team, row_of)
+                     : quantize_token_pieces<all_tiles, TileBlocks>(x, tokens, last - first, team, row_of);
 #pragma unroll 1
     for (int chunk = 0; chunk < token_chunks(all_tiles); ++chunk) {
       const int begin = first + chunk * plan.chunk_groups;
       if (begin >= last) break;
       plain = await_chunk<all_tiles>(chunk, team, plain);
-      add_groups<Tiles, all_tiles>(
+      add_groups<Tiles, all_tiles, TileBlocks>(
           x, ring, [&](int part) { ring.release(part, team); }, tokens, half * Tiles, plain,
           {begin, min(last, begin + plan.chunk_groups)}, lane, total);
     }
   }
+  if constexpr (TileBlocks > 1) add_up_columns<TileBlocks>(total);
   cluster.send(total, half * Tiles * tokens_per_tile, row_warp * strip_rows, index, lane);
   cluster.finish(rank, split.row_warps * strip_rows, [&](int token, int row, float sum) {
     const Index column = first_strip * strip_rows + row;
@@ -78,20 +86,27 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
 }
 
 using GemmKernelFunction = void (*)(WarpgroupGemmArguments);
-constexpr GemmKernelFunction kernels[4] = {gemm_kernel<1, 1>, gemm_kernel<2, 1>, gemm_kernel<4, 1>, gemm_kernel<4, 2>};
+constexpr GemmKernelFunction kernels[] = {gemm_kernel<1, 1, 4>, gemm_kernel<1, 1, 2>, gemm_kernel<1, 1, 1>,
+                                          gemm_kernel<2, 1, 1>, gemm_kernel<4, 1, 1>, gemm_kernel<4, 2, 1>};
+constexpr int kernel_count = static_cast<int>(std::size(kernels));
+
+int kernel_for(Index m) {
+  const int tiles = token_tiles_for(m);
+  if (tiles > 1) return tiles == 8 ? 5 : 2 + tiles / 2;
+  return tile_blocks_for(static_cast<int>(m)) == 4 ? 0 : tile_blocks_for(static_cast<int>(m)) == 2 ? 1 : 2;
+}
 
 }  // namespace
 
 cudaError_t launch_gemm_wgmma(const GemmArguments& x, cudaStream_t stream) {
   static PreparedKernels prepared;
-  const void* all[4];
-  for (int i = 0; i < 4; ++i) all[i] = reinterpret_cast<const void*>(kernels[i]);
+  const void* all[kernel_count];
+  for (int i = 0; i < kernel_count; ++i) all[i] = reinterpret_cast<const void*>(kernels[i]);
   if (const cudaError_t error = prepared.prepare(all); error != cudaSuccess) return error;
   const WarpgroupGemmArguments arguments{x, warpgroup_plan(x.m, x.b.k, x.split)};
   const int halves = token_halves(x.m);
   DenseLaunch launch(x, halves, warpgroup_shared_bytes(x.m, x.split, arguments.plan), stream);
-  const int tiles = token_tiles_for(x.m);
-  return cudaLaunchKernelEx(&launch.config, kernels[tiles == 8 ? 3 : tiles / 2], arguments);
+  return cudaLaunchKernelEx(&launch.config, kernels[kernel_for(x.m)], arguments);
 }
 
 }  // namespace millet::hopper

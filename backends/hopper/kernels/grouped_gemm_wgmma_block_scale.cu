@@ -46,12 +46,12 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
     if (!at.staged) {
       if (first != at.share.first) meet(at.team.barrier, at.team.threads);  // all have multiplied the last round's
       const bool plain = gemm.a.value_bytes == 1
-                             ? stage_token_pieces<Tiles>(x.product, tokens, last - first, at.team, row_of)
-                             : quantize_token_pieces<Tiles>(x.product, tokens, last - first, at.team, row_of);
+                             ? stage_token_pieces<Tiles, 1>(x.product, tokens, last - first, at.team, row_of)
+                             : quantize_token_pieces<Tiles, 1>(x.product, tokens, last - first, at.team, row_of);
       at.plain = await_chunk<Tiles>(token_chunks(Tiles) - 1, at.team, plain);
       at.staged = first == at.share.first && last == at.share.last;
     }
-    add_groups<Tiles, Tiles>(
+    add_groups<Tiles, Tiles, 1>(
         x.product, stream, [&](int) { stream.release(); }, tokens, 0, at.plain, {first, last}, lane, total);
   }
 

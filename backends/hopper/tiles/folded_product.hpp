@@ -82,12 +82,6 @@ __device__ __forceinline__ std::uint32_t power_pair(std::uint32_t bytes, int i) 
   return __byte_perm(bytes, 0, 0x0404 | i << 4 | i << 12);
 }
 
-/// Zeros in place of the codes of blocks that do not exist: there stands whatever shared memory held.
-__device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int existing) {
-#pragma unroll 1
-  for (int i = existing; i < blocks_per_group; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
-}
-
 /// Blocks whose products are under way while the next are being widened.
 inline constexpr int blocks_a_step = 2;
 

@@ -54,7 +54,13 @@ class WeightRing {
       for (int i = 0; i < x.plan.stages; ++i) initialize_barrier(barriers + i * 8, 1);
       publish_barriers();
 #pragma unroll 1
-      for (int i = 0; i < x.plan.stages; ++i) request(groups.first + i * x.plan.stage_groups, i);
+      for (int i = 0; i < x.plan.stages; ++i) {
+        const int first = groups.first + i * x.plan.stage_groups;
+        // While the preceding kernel runs, its tokens come through the same queues: one part at a time keeps these
+        // short.
+        if (i > 0 && x.gemm.split.early_weights && first < groups.last) wait_for_phase(barriers + (i - 1) * 8, 0);
+        request(first, i);
+      }
     }
   }
 
@@ -105,9 +111,27 @@ class WeightRing {
   bool asks_;
 };
 
+/// Blocks that share a tile of eight columns where there are so few tokens: each has columns of its own, and zeros in
+/// those of the others, so that one instruction after the other adds to the same sums without mixing blocks. A lane
+/// then has the scales of one or two blocks of a group to apply instead of all four. The zeros change no bit of the
+/// sums beside them (docs/performance/hopper.md), and NaN in a row of weights makes NaN of all its columns, as it must.
+[[nodiscard]] __host__ __device__ constexpr int tile_blocks_for(int tokens) noexcept {
+  return tokens <= 2 ? 4 : tokens <= 4 ? 2 : 1;
+}
+
+/// Where a lane's two columns of such a tile are: of the tile's `block`, the two tokens from 2 * `pair` on.
+template <int TileBlocks>
+struct TileColumns {
+  static constexpr int pairs = 4 / TileBlocks;
+  int block;
+  int pair;
+  __device__ explicit TileColumns(int lane) : block(lane % 4 / pairs), pair(lane % pairs) {}
+};
+
 /// The tokens of a team's groups from first_group on, in shared memory.
 struct TokenPieces {
-  std::uint32_t values;  ///< address of [16 k][tile of 8][token][16], as token_matrix wants it
+  std::uint32_t values;  ///< address of [16 k][tile of 8][column][16], as TokenMatrix wants it; a column is a token, or
+                         ///< token + 8 / tile_blocks * (block modulo tile_blocks)
   std::uint32_t scales;  ///< of [block][token]: the code where an f32 has its exponent, a power of two if it is plain
   int first_group;
 };
@@ -130,13 +154,28 @@ struct StagingPlace {
         step(team.threads / warp_lanes / Tiles * 4) {}
 };
 
+/// The column of a token's share of a block. Tiles that blocks share are the only ones.
+template <int TileBlocks>
+[[nodiscard]] __device__ constexpr int column_of(int token, int block) {
+  return token + tokens_per_tile / TileBlocks * (block % TileBlocks);
+}
+
+/// Puts zeros into all columns of `groups` groups of one tile, with the whole team.
+__device__ __forceinline__ void clear_columns(std::uint32_t values, int groups, const Team& team) {
+  constexpr int group_vectors = blocks_per_group * 2 * tokens_per_tile;
+#pragma unroll 1
+  for (int i = team.thread; i < groups * group_vectors; i += team.threads) {
+    store_shared(values + i * 16, make_uint4(0, 0, 0, 0));
+  }
+}
+
 /// Starts to bring the tokens' codes for `groups` groups into shared memory, in chunks of plan.chunk_groups, and brings
 /// their scales; await_chunk must follow. Returns whether every scale that this thread has seen is plain.
 ///
 /// Coherent loads (no __ldg): the preceding kernel may have written A while this one was already running, and the
 /// read-only path may not see that.
 /// \param row_of  (token) the row of A, or -1 for none: what stands in its place is multiplied and never stored
-template <int Tiles, class RowOf>
+template <int Tiles, int TileBlocks, class RowOf>
 __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments& x, const TokenPieces& to, int groups,
                                                    const Team& team, const RowOf& row_of) {
   constexpr int tokens = Tiles * tokens_per_tile;
@@ -147,7 +186,8 @@ __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments&
   const int count = min(blocks - first_block, groups * blocks_per_group);
   const Index row = row_of(at.token);
   const std::uint8_t* from = a.values + row * a.value_stride + first_block * 32 + at.first * 16;
-  std::uint32_t values = to.values + (at.first * tokens + at.token) * 16;
+  // A thread's blocks are all the same modulo four, and so have the same column.
+  std::uint32_t values = to.values + (at.first * tokens + column_of<TileBlocks>(at.token, at.first / 2)) * 16;
   const int distance = at.step * 16;
   const int piece_distance = at.step * tokens * 16;
   const bool aligned =
@@ -212,7 +252,7 @@ __device__ __forceinline__ float4 load_four(const std::uint8_t* from, int value_
 
 /// Like stage_token_pieces for bf16 and f32 tokens, which it quantizes with the framework's default, RCEIL: the same
 /// bits as quantize_block. A thread takes a block of a token at a time.
-template <int Tiles, class RowOf>
+template <int Tiles, int TileBlocks, class RowOf>
 __device__ __forceinline__ bool quantize_token_pieces(const WarpgroupGemmArguments& x, const TokenPieces& to,
                                                       int groups, const Team& team, const RowOf& row_of) {
   constexpr int tokens = Tiles * tokens_per_tile;
@@ -225,6 +265,7 @@ __device__ __forceinline__ bool quantize_token_pieces(const WarpgroupGemmArgumen
   const int count = min(static_cast<int>(x.gemm.b.k / MxBlock::k) - first_block, groups * blocks_per_group);
   const bool aligned = (reinterpret_cast<std::uintptr_t>(a.values) % (4 * a.value_bytes) |
                         static_cast<std::uintptr_t>(a.value_stride) % 4) == 0;
+  const int column = column_of<TileBlocks>(at.token, at.first);  // the same for all blocks of this thread
   bool plain = true;
 #pragma unroll 1
   for (int block = at.first; block < count; block += at.step) {
@@ -248,7 +289,7 @@ __device__ __forceinline__ bool quantize_token_pieces(const WarpgroupGemmArgumen
       const std::uint32_t codes = code == E8M0::nan_bits
                                       ? 0x7F7F7F7FU
                                       : to_e4m3(make_float4(v.x * power, v.y * power, v.z * power, v.w * power));
-      store_shared(to.values + ((block * 2 + i / 4) * tokens + at.token) * 16 + i % 4 * 4, codes);
+      store_shared(to.values + ((block * 2 + i / 4) * tokens + column) * 16 + i % 4 * 4, codes);
     }
     store_shared(to.scales + (block * tokens + at.token) * 4, code << 23);
   }
@@ -350,11 +391,73 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
   }
 }
 
+/// Zeros in place of the codes of blocks that do not exist: there stands whatever shared memory held.
+__device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int existing) {
+#pragma unroll 1
+  for (int i = existing; i < blocks_per_group; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
+}
+
+/// Like add_group for a tile that TileBlocks blocks share. A lane adds up what its columns have: add_up_columns joins
+/// them.
+/// \param token_scales  address of the group's at this lane's columns of the first tile
+template <int TileBlocks>
+__device__ __forceinline__ void add_group_in_shared_tiles(std::uint32_t values, std::uint32_t weight_scales,
+                                                          const TokenMatrix& matrix, std::uint32_t token_scales,
+                                                          int existing, bool plain_tokens, int lane,
+                                                          float (&total)[1][4]) {
+  constexpr int tiles = blocks_per_group / TileBlocks;
+  constexpr int tile_scales = TileBlocks * tokens_per_tile * 4;
+  const int own = TileColumns<TileBlocks>(lane).block;
+  const uint2 codes = load_shared_8(weight_scales);
+  if (existing < blocks_per_group) clear_absent_blocks(values, existing);
+  uint4 weights[blocks_per_group];
+  float sum[tiles][1][4];
+  uint2 scales[tiles][1];
+#pragma unroll
+  for (int i = 0; i < blocks_per_group; ++i) weights[i] = load_shared_16(values + i * 512);
+  fence_before_products();
+#pragma unroll
+  for (int i = 0; i < blocks_per_group; ++i) {
+    if (i % TileBlocks == 0) {
+      wgmma_m64k32(sum[i / TileBlocks], weights[i], matrix.block<1>(i));
+    } else {
+      wgmma_m64k32_add(sum[i / TileBlocks], weights[i], matrix.block<1>(i));
+    }
+  }
+  commit_products();
+#pragma unroll
+  for (int i = 0; i < tiles; ++i) scales[i][0] = load_shared_8(token_scales + i * tile_scales);
+  const bool plain = __all_sync(0xFFFFFFFFU, plain_tokens && existing >= blocks_per_group && are_plain_weights(codes));
+  wait_for_products<0>();
+#pragma unroll
+  for (int i = 0; i < tiles; ++i) {
+    after_wait(sum[i]);
+    const int block = own + i * TileBlocks;
+    const std::uint32_t low = exponent_of(codes.x, block);
+    const std::uint32_t high = exponent_of(codes.y, block);
+    if (plain) {
+      add_scaled<1, true>(sum[i], scales[i], low, high, total);
+    } else if (block < existing) {
+      add_scaled<1, false>(sum[i], scales[i], low, high, total);
+    }
+  }
+}
+
+/// Adds up the lanes' sums of the same tokens; afterwards a lane's tokens are those of an own tile.
+template <int TileBlocks>
+__device__ __forceinline__ void add_up_columns(float (&total)[1][4]) {
+#pragma unroll
+  for (int other = TileColumns<TileBlocks>::pairs; other < 4; other *= 2) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) total[0][i] += __shfl_xor_sync(0xFFFFFFFFU, total[0][i], other);
+  }
+}
+
 /// Adds the groups [chunk.first, chunk.last) of a team's share, which start and end parts of the ring, to the sums of
 /// Tiles x 8 tokens from `first_tile` on. The whole team calls it for the same groups.
 /// \param ring     a WeightRing or a WeightStream
 /// \param release  (part) gives the ring back the part that started with that group
-template <int Tiles, int AllTiles, class Ring, class Release>
+template <int Tiles, int AllTiles, int TileBlocks, class Ring, class Release>
 __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, const Ring& ring, const Release& release,
                                            const TokenPieces& tokens, int first_tile, bool plain_tokens,
                                            GroupRange chunk, int lane, float (&total)[Tiles][4]) {
@@ -362,7 +465,10 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, cons
   constexpr int scale_bytes = blocks_per_group * AllTiles * tokens_per_tile * 4;
   const int staged = chunk.first - tokens.first_group;
   TokenMatrix matrix(tokens.values + staged * matrix_bytes + first_tile * 128, AllTiles * 128);
-  std::uint32_t token_scales = tokens.scales + staged * scale_bytes + (first_tile * tokens_per_tile + lane % 4 * 2) * 4;
+  const TileColumns<TileBlocks> columns(lane);
+  std::uint32_t token_scales =
+      tokens.scales + staged * scale_bytes +
+      (first_tile * tokens_per_tile + columns.block * AllTiles * tokens_per_tile + columns.pair * 2) * 4;
   int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - chunk.first * blocks_per_group;
 #pragma unroll 1
   for (int part = chunk.first; part < chunk.last; part += ring.stage_groups()) {
@@ -372,7 +478,12 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, cons
     int left = min(chunk.last - part, ring.stage_groups());
 #pragma unroll 1
     do {
-      add_group<Tiles, AllTiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
+      if constexpr (TileBlocks > 1) {
+        add_group_in_shared_tiles<TileBlocks>(values, scales, matrix, token_scales, existing, plain_tokens, lane,
+                                              total);
+      } else {
+        add_group<Tiles, AllTiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
+      }
       values += group_value_bytes;
       scales += group_scale_bytes;
       matrix.advance(matrix_bytes);
