@@ -281,6 +281,14 @@ __device__ __forceinline__ void meet(int barrier, int threads) {
   asm volatile("barrier.cta.sync %0, %1;\n" : : "r"(barrier), "r"(threads) : "memory");
 }
 
+/// A barrier of all threads of a block, before what its `teams` have stored is read. For the machine one is enough; but
+/// where teams have met at their own barriers a different number of times since the last one, compute-sanitizer's
+/// racecheck (2025.3.1) reports a race unless a second follows (docs/performance/hopper.md, "Sanitizers").
+__device__ __forceinline__ void meet_all(int teams) {
+  __syncthreads();
+  if (teams > 1) __syncthreads();
+}
+
 /// 16 bytes that this call reads once: past L1, and 256 bytes a request into L2.
 __device__ __forceinline__ uint4 load_streaming(const uint4* from) {
   uint4 v;

@@ -391,19 +391,32 @@ Failures keeps_its_determinism(const Backend& backend, const GroupedKernel& kern
 Failures quantizes_activations_like_the_framework(const Backend& backend, const GroupedKernel& kernel) {
   Failures failures;
   Random random(67);
-  const Shape shape{4, 6, 2, 20, 96, 4, true, false};
-  const auto ids = random_topk_ids(shape.tokens, shape.top_k, shape.experts, random);
+  // The second has all tokens at one expert: more than a kernel that expects an even routing has room for at once.
+  const Shape even{4, 6, 2, 20, 96, 4, true, false};
+  const Shape uneven{4, 33, 1, 5, 352, 16, false, true};
+  const auto even_ids = random_topk_ids(even.tokens, even.top_k, even.experts, random);
+  const std::vector<std::int32_t> uneven_ids(33, 2);
   for (const ActivationFormat format : {ActivationFormat::bf16, ActivationFormat::f32}) {
-    GroupedCase raw = make_case(shape, Data::gaussian, OutputType::f32, ids, random, format);
-    if (!kernel.supports(raw.problem)) continue;
-    const auto got = run(backend, kernel, raw);
-    raw.problem.activation = ActivationFormat::mx;
-    raw.a.format = ActivationFormat::mx;
-    const auto wanted = run(backend, kernel, raw);
-    if (!got || !wanted) return {(got ? wanted : got).error().message};
-    if (std::memcmp(got->data(), wanted->data(), got->size() * sizeof(float)) != 0) {
-      failures.push_back(
-          fmt::format("{} activations: differs from the call with quantize_mx's operands", to_string(format)));
+    for (const bool is_even : {true, false}) {
+      GroupedCase c = make_case(is_even ? even : uneven, Data::gaussian, OutputType::f32,
+                                is_even ? even_ids : uneven_ids, random, format);
+      const GroupedProblem raw = c.problem;
+      GroupedProblem mx = raw;
+      mx.activation = ActivationFormat::mx;
+      if (!kernel.supports(raw)) continue;
+      for (int policy = 0; policy < kernel.policy_count; ++policy) {
+        c.problem = raw;
+        c.a.format = format;
+        const auto got = run(backend, kernel, c, policy);
+        c.problem = mx;
+        c.a.format = ActivationFormat::mx;
+        const auto wanted = run(backend, kernel, c, policy);
+        if (!got || !wanted) return {(got ? wanted : got).error().message};
+        if (std::memcmp(got->data(), wanted->data(), got->size() * sizeof(float)) != 0) {
+          failures.push_back(describe_case(raw, kernel, policy) +
+                             ": differs from the same call with quantize_mx's operands");
+        }
+      }
     }
   }
   return failures;

@@ -60,7 +60,7 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
   const int share_stride = Tiles * tokens_per_tile * token_stride;
   if constexpr (Tiles == 4) __syncthreads();  // all have added up the last item's
   store_sums<Tiles>(sums + k_warp * share_stride + row_warp * strip_rows, token_stride, lane, total);
-  __syncthreads();
+  meet_all(gemm.split.k_warps);
   const int row_shift = log2_of(rows);
   const auto sum_of_teams = [&](int i) {
     const float* const from = sums + (i >> row_shift) * token_stride + (i & (rows - 1));

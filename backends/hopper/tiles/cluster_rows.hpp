@@ -80,8 +80,7 @@ class ClusterRows {
     if (ranks_ > 1) {
       wait_for_phase(barrier_, 0);
     } else {
-      // The teams' barriers have the numbers from 1 on, and one of them may still be in use.
-      meet(1 + teams_, static_cast<int>(blockDim.x));
+      meet_all(teams_);
     }
     if constexpr (packet == 2) {
 #pragma unroll 1
