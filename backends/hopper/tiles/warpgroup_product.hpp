@@ -391,50 +391,61 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
   }
 }
 
-/// Zeros in place of the codes of blocks that do not exist: there stands whatever shared memory held.
-__device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int existing) {
+/// Zeros in place of the codes of the blocks from `existing` to `blocks` that do not exist: there stands whatever
+/// shared memory held.
+__device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int existing, int blocks) {
 #pragma unroll 1
-  for (int i = existing; i < blocks_per_group; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
+  for (int i = existing; i < blocks; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
 }
 
-/// Like add_group for a tile that TileBlocks blocks share. A lane adds up what its columns have: add_up_columns joins
-/// them.
-/// \param token_scales  address of the group's at this lane's columns of the first tile
-template <int TileBlocks>
-__device__ __forceinline__ void add_group_in_shared_tiles(std::uint32_t values, std::uint32_t weight_scales,
-                                                          const TokenMatrix& matrix, std::uint32_t token_scales,
-                                                          int existing, bool plain_tokens, int lane,
-                                                          float (&total)[1][4]) {
-  constexpr int tiles = blocks_per_group / TileBlocks;
+/// Like add_group for Groups groups in tiles that TileBlocks blocks share. A lane adds up what its columns have:
+/// add_up_columns joins them.
+/// \param token_scales  address of the first group's at this lane's columns of the first tile
+template <int TileBlocks, int Groups>
+__device__ __forceinline__ void add_groups_in_shared_tiles(std::uint32_t values, std::uint32_t weight_scales,
+                                                           const TokenMatrix& matrix, std::uint32_t token_scales,
+                                                           int existing, bool plain_tokens, int lane,
+                                                           float (&total)[1][4]) {
+  constexpr int blocks = Groups * blocks_per_group;
+  constexpr int tiles = blocks / TileBlocks;
   constexpr int tile_scales = TileBlocks * tokens_per_tile * 4;
-  const int own = TileColumns<TileBlocks>(lane).block;
-  const uint2 codes = load_shared_8(weight_scales);
-  if (existing < blocks_per_group) clear_absent_blocks(values, existing);
-  uint4 weights[blocks_per_group];
-  float sum[tiles][1][4];
-  uint2 scales[tiles][1];
+  if (existing < blocks) clear_absent_blocks(values, existing, blocks);
+  uint2 codes[Groups];
 #pragma unroll
-  for (int i = 0; i < blocks_per_group; ++i) weights[i] = load_shared_16(values + i * 512);
+  for (int i = 0; i < Groups; ++i) codes[i] = load_shared_8(weight_scales + i * group_scale_bytes);
+  uint4 weights[blocks];
+#pragma unroll
+  for (int i = 0; i < blocks; ++i) weights[i] = load_shared_16(values + i * 512);
+  float sum[tiles][1][4];
   fence_before_products();
 #pragma unroll
-  for (int i = 0; i < blocks_per_group; ++i) {
-    if (i % TileBlocks == 0) {
-      wgmma_m64k32(sum[i / TileBlocks], weights[i], matrix.block<1>(i));
-    } else {
-      wgmma_m64k32_add(sum[i / TileBlocks], weights[i], matrix.block<1>(i));
+  for (int in_tile = 0; in_tile < TileBlocks; ++in_tile) {
+#pragma unroll
+    for (int i = 0; i < tiles; ++i) {
+      const int block = i * TileBlocks + in_tile;
+      if (in_tile == 0) {
+        wgmma_m64k32(sum[i], weights[block], matrix.block<1>(block));
+      } else {
+        wgmma_m64k32_add(sum[i], weights[block], matrix.block<1>(block));
+      }
     }
   }
   commit_products();
+  uint2 scales[tiles][1];
 #pragma unroll
   for (int i = 0; i < tiles; ++i) scales[i][0] = load_shared_8(token_scales + i * tile_scales);
-  const bool plain = __all_sync(0xFFFFFFFFU, plain_tokens && existing >= blocks_per_group && are_plain_weights(codes));
+  bool plain = plain_tokens && existing >= blocks;
+#pragma unroll
+  for (int i = 0; i < Groups; ++i) plain &= are_plain_weights(codes[i]);
   wait_for_products<0>();
+  const int own = TileColumns<TileBlocks>(lane).block;
 #pragma unroll
   for (int i = 0; i < tiles; ++i) {
     after_wait(sum[i]);
+    const uint2 four = codes[i * TileBlocks / blocks_per_group];
     const int block = own + i * TileBlocks;
-    const std::uint32_t low = exponent_of(codes.x, block);
-    const std::uint32_t high = exponent_of(codes.y, block);
+    const std::uint32_t low = exponent_of(four.x, block % blocks_per_group);
+    const std::uint32_t high = exponent_of(four.y, block % blocks_per_group);
     if (plain) {
       add_scaled<1, true>(sum[i], scales[i], low, high, total);
     } else if (block < existing) {
@@ -476,20 +487,34 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, cons
     std::uint32_t values = stage + lane * 16;
     std::uint32_t scales = stage + ring.stage_groups() * group_value_bytes + lane / 4 * 8;
     int left = min(chunk.last - part, ring.stage_groups());
+    const auto advance = [&](int count) {
+      values += count * group_value_bytes;
+      scales += count * group_scale_bytes;
+      matrix.advance(count * matrix_bytes);
+      token_scales += count * scale_bytes;
+      existing -= count * blocks_per_group;
+      left -= count;
+    };
+    if constexpr (TileBlocks > 1) {
+      // Two groups take hardly longer than one, which is mostly an instruction's way through the matrix unit.
 #pragma unroll 1
-    do {
-      if constexpr (TileBlocks > 1) {
-        add_group_in_shared_tiles<TileBlocks>(values, scales, matrix, token_scales, existing, plain_tokens, lane,
-                                              total);
-      } else {
-        add_group<Tiles, AllTiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
+      while (left > 1) {
+        add_groups_in_shared_tiles<TileBlocks, 2>(values, scales, matrix, token_scales, existing, plain_tokens, lane,
+                                                  total);
+        advance(2);
       }
-      values += group_value_bytes;
-      scales += group_scale_bytes;
-      matrix.advance(matrix_bytes);
-      token_scales += scale_bytes;
-      existing -= blocks_per_group;
-    } while (--left > 0);
+      if (left > 0) {
+        add_groups_in_shared_tiles<TileBlocks, 1>(values, scales, matrix, token_scales, existing, plain_tokens, lane,
+                                                  total);
+        advance(1);
+      }
+    } else {
+#pragma unroll 1
+      while (left > 0) {
+        add_group<Tiles, AllTiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
+        advance(1);
+      }
+    }
     release(part);
   }
 }
