@@ -51,6 +51,13 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   const auto row_of = [m](int token) { return token < m ? Index{token} : Index{-1}; };
   const int team_threads = Halves * split.row_warps * warp_lanes;
   const Team team{static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp};
+  const auto release = [&](int part) {
+    if constexpr (Halves == 1) {
+      ring.release(part);
+    } else {
+      ring.release(part, team);
+    }
+  };
   float total[Tiles][4] = {};
   wait_for_preceding_kernel();  // which may have written the tokens, and may be reading what C replaces
 #pragma unroll 1
@@ -65,9 +72,8 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
       const int begin = first + chunk * plan.chunk_groups;
       if (begin >= last) break;
       plain = await_chunk<all_tiles>(chunk, team, plain);
-      add_groups<Tiles, all_tiles>(
-          x, ring, [&](int part) { ring.release(part, team); }, tokens, half * Tiles, plain,
-          {begin, min(last, begin + plan.chunk_groups)}, lane, total);
+      add_groups<Tiles, all_tiles>(x, ring, release, tokens, half * Tiles, plain,
+                                   {begin, min(last, begin + plan.chunk_groups)}, lane, total);
     }
   }
   cluster.send(total, half * Tiles * tokens_per_tile, row_warp * strip_rows, index, lane);

@@ -231,7 +231,7 @@ __device__ __forceinline__ void for_each_group(const WarpgroupGemmArguments& x, 
       existing -= blocks_per_group;
       ++group;
     } while (--left > 0);
-    ring.release(part, team);
+    ring.release(part);
   }
 }
 
