@@ -53,6 +53,13 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   const auto row_of = [m](int token) { return token < m ? Index{token} : Index{-1}; };
   const int team_threads = Halves * split.row_warps * warp_lanes;
   const Team team{static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp};
+  const auto release = [&](int part) {
+    if constexpr (Halves == 1) {
+      ring.release(part);
+    } else {
+      ring.release(part, team);
+    }
+  };
   float total[Tiles][4] = {};
   if constexpr (TileBlocks > 1) {
     clear_columns(own, min(plan.round_groups, share.last - share.first), team);
@@ -72,9 +79,8 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
       const int begin = first + chunk * plan.chunk_groups;
       if (begin >= last) break;
       plain = await_chunk<all_tiles>(chunk, team, plain);
-      add_groups<Tiles, all_tiles, TileBlocks>(
-          x, ring, [&](int part) { ring.release(part, team); }, tokens, half * Tiles, plain,
-          {begin, min(last, begin + plan.chunk_groups)}, lane, total);
+      add_groups<Tiles, all_tiles, TileBlocks>(x, ring, release, tokens, half * Tiles, plain,
+                                               {begin, min(last, begin + plan.chunk_groups)}, lane, total);
     }
   }
   if constexpr (TileBlocks > 1) add_up_columns<TileBlocks>(total);

@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
       widen_tokens<Tiles, false>(tokens, staging, row_of);
       meet(team.barrier, team.threads);
     }
-    add_round<Tiles>(x, ring, tokens, rows, folded, team, lane, total);
+    add_round<Tiles>(x, ring, tokens, rows, folded, lane, total);
   }
   cluster.send(total, 0, row_warp * strip_rows, index, lane);
   cluster.finish(rank, split.row_warps * strip_rows, [&](int token, int row, float sum) {

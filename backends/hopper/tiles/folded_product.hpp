@@ -203,7 +203,7 @@ __device__ __forceinline__ void add_folded_sums(const float (&sum)[Tiles][4], co
 /// each group of a round. The whole team calls it for the same groups.
 template <class Visit>
 __device__ __forceinline__ void for_each_group(const WarpgroupGemmArguments& x, WeightRing& ring, GroupRange round,
-                                               const Team& team, int lane, const Visit& visit) {
+                                               int lane, const Visit& visit) {
   int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - round.first * blocks_per_group;
   int group = 0;
 #pragma unroll 1
@@ -225,22 +225,21 @@ __device__ __forceinline__ void for_each_group(const WarpgroupGemmArguments& x, 
       existing -= blocks_per_group;
       ++group;
     } while (--left > 0);
-    ring.release(part, team);
+    ring.release(part);
   }
 }
 
 /// Adds a round of groups to the sums. The whole team calls it, with the tokens widened as `folded` says.
 template <int Tiles>
 __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, WeightRing& ring, const FoldedTokens& tokens,
-                                          const RowBases& rows, bool folded, const Team& team, int lane,
-                                          float (&total)[Tiles][4]) {
+                                          const RowBases& rows, bool folded, int lane, float (&total)[Tiles][4]) {
   SwizzledMatrix<Tiles> matrix(tokens.values);
   if (folded) {
     const std::uint32_t low = power_bytes_offset(rows.low);
     const std::uint32_t high = power_bytes_offset(rows.high);
     std::uint32_t weights[2][blocks_a_step][2][4];
     float sum[Tiles][4] = {};
-    for_each_group(x, ring, tokens.groups, team, lane, [&](std::uint32_t values, uint2 codes, int, int) {
+    for_each_group(x, ring, tokens.groups, lane, [&](std::uint32_t values, uint2 codes, int, int) {
       add_folded_group<Tiles>(values, codes, low, high, matrix, weights, sum);
       matrix.advance(2);
     });
@@ -248,7 +247,7 @@ __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, Weigh
     after_wait(sum);
     add_folded_sums<Tiles>(sum, rows, tokens.bases, lane, total);
   } else {
-    for_each_group(x, ring, tokens.groups, team, lane, [&](std::uint32_t values, uint2 codes, int group, int existing) {
+    for_each_group(x, ring, tokens.groups, lane, [&](std::uint32_t values, uint2 codes, int group, int existing) {
       add_group_by_blocks<Tiles>(values, codes, tokens, group, matrix, existing, lane, total);
       matrix.advance(2);
     });

@@ -72,11 +72,22 @@ class WeightRing {
     wait_for_phase(barriers_ + stage_ * 8, phase_);
     return ring_ + stage_ * x_.plan.stage_groups * group_bytes;
   }
-  /// This thread has read all of the part that started with `group`; its stage takes a later one, if there is one.
+  /// This thread has read all of the part that started with `group`, of a strip that its warp alone reads. Once all of
+  /// the warp have, the part's stage takes a later one, if there is one.
+  __device__ void release(int group) {
+    release_once(group, [] { __syncwarp(); });
+  }
+  /// Like it, of a strip that several warps of the team read.
   __device__ void release(int group, const Team& team) {
+    release_once(group, [&] { meet(team.barrier, team.threads); });
+  }
+
+ private:
+  template <class AllHaveRead>
+  __device__ __forceinline__ void release_once(int group, const AllHaveRead& all_have_read) {
     const int next = group + x_.plan.stages * x_.plan.stage_groups;
     if (next < groups_.last) {
-      meet(team.barrier, team.threads);  // so have all
+      all_have_read();
       if (asks_) request(next, stage_);
     }
     if (++stage_ == x_.plan.stages) {
@@ -84,8 +95,6 @@ class WeightRing {
       phase_ ^= 1;
     }
   }
-
- private:
   __device__ __forceinline__ void request(int first, int stage) const {
     const int last = min(groups_.last, first + x_.plan.stage_groups);
     if (first >= last) return;
