@@ -14,7 +14,7 @@ constexpr int max_threads = 512;
 
 /// row_warps strips of 16 rows of B (4 or 8: whole warpgroups), all m <= 8 Tiles Halves tokens; each warp takes 8 Tiles
 /// of them. k is shared out over k_warps teams of row_warps * Halves warps in each block of the cluster.
-template <int Tiles, int Halves, int TileBlocks>
+template <int Tiles, int Halves, bool SharedTile>
 __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_constant__ WarpgroupGemmArguments x) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   __shared__ std::uint64_t cluster_barrier;
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
     }
   };
   float total[Tiles][4] = {};
-  if constexpr (TileBlocks > 1) {
+  if constexpr (SharedTile) {
     clear_columns(own, min(plan.round_groups, share.last - share.first), team);
     meet(team.barrier, team.threads);
   }
@@ -72,18 +72,18 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
     const TokenPieces tokens{own, own + tokens_padded * plan.round_groups * blocks_per_group * 32, first};
     const int last = min(share.last, first + plan.round_groups);
     bool plain = x.gemm.a.value_bytes == 1
-                     ? stage_token_pieces<all_tiles, TileBlocks>(x, tokens, last - first, team, row_of)
-                     : quantize_token_pieces<all_tiles, TileBlocks>(x, tokens, last - first, team, row_of);
+                     ? stage_token_pieces<all_tiles, SharedTile>(x, tokens, last - first, team, row_of)
+                     : quantize_token_pieces<all_tiles, SharedTile>(x, tokens, last - first, team, row_of);
 #pragma unroll 1
     for (int chunk = 0; chunk < token_chunks(all_tiles); ++chunk) {
       const int begin = first + chunk * plan.chunk_groups;
       if (begin >= last) break;
       plain = await_chunk<all_tiles>(chunk, team, plain);
-      add_groups<Tiles, all_tiles, TileBlocks>(x, ring, release, tokens, half * Tiles, plain,
+      add_groups<Tiles, all_tiles, SharedTile>(x, ring, release, tokens, half * Tiles, plain,
                                                {begin, min(last, begin + plan.chunk_groups)}, lane, total);
     }
   }
-  if constexpr (TileBlocks > 1) add_up_columns<TileBlocks>(total);
+  if constexpr (SharedTile) join_blocks(total);
   cluster.send(total, half * Tiles * tokens_per_tile, row_warp * strip_rows, index, lane);
   cluster.finish(rank, split.row_warps * strip_rows, [&](int token, int row, float sum) {
     const Index column = first_strip * strip_rows + row;
@@ -92,14 +92,13 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
 }
 
 using GemmKernelFunction = void (*)(WarpgroupGemmArguments);
-constexpr GemmKernelFunction kernels[] = {gemm_kernel<1, 1, 4>, gemm_kernel<1, 1, 2>, gemm_kernel<1, 1, 1>,
-                                          gemm_kernel<2, 1, 1>, gemm_kernel<4, 1, 1>, gemm_kernel<4, 2, 1>};
+constexpr GemmKernelFunction kernels[] = {gemm_kernel<1, 1, true>, gemm_kernel<1, 1, false>, gemm_kernel<2, 1, false>,
+                                          gemm_kernel<4, 1, false>, gemm_kernel<4, 2, false>};
 constexpr int kernel_count = static_cast<int>(std::size(kernels));
 
 int kernel_for(Index m) {
   const int tiles = token_tiles_for(m);
-  if (tiles > 1) return tiles == 8 ? 5 : 2 + tiles / 2;
-  return tile_blocks_for(static_cast<int>(m)) == 4 ? 0 : tile_blocks_for(static_cast<int>(m)) == 2 ? 1 : 2;
+  return m <= shared_tile_tokens ? 0 : tiles == 8 ? 4 : 1 + tiles / 2;
 }
 
 }  // namespace

@@ -22,13 +22,12 @@ struct TeamTokens {
   GroupRange share;
   bool staged;  ///< all of the share's, of the item's tokens
   bool plain;
-  int tile_blocks;  ///< that share a tile there, with zeros beside each one's tokens
 };
 
 /// One item with all threads of the block: its tokens times a tile of rows, or the splits of it that this block has,
 /// stored in C or left in the workspace. \param sums  shared memory for the sums of all teams: not what the item before
 /// this one used, unless Tiles is 4
-template <int Tiles, int TileBlocks>
+template <int Tiles>
 __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, WeightStream& stream, TeamTokens& at,
                                               const ItemTokens& item, const ItemCursor& place,
                                               const SplitSums& split_sums, float* sums, int row_warp, int k_warp,
@@ -46,23 +45,16 @@ __device__ __forceinline__ void multiply_item(const GroupedWgmmaArguments& x, We
                              first};
     if (!at.staged) {
       if (first != at.share.first) meet(at.team.barrier, at.team.threads);  // all have multiplied the last round's
-      if (TileBlocks > 1 && at.tile_blocks != TileBlocks) {
-        clear_columns(at.shared, round_groups, at.team);
-        meet(at.team.barrier, at.team.threads);
-      }
-      at.tile_blocks = TileBlocks;
-      const bool plain =
-          gemm.a.value_bytes == 1
-              ? stage_token_pieces<Tiles, TileBlocks>(x.product, tokens, last - first, at.team, row_of)
-              : quantize_token_pieces<Tiles, TileBlocks>(x.product, tokens, last - first, at.team, row_of);
+      const bool plain = gemm.a.value_bytes == 1
+                             ? stage_token_pieces<Tiles, false>(x.product, tokens, last - first, at.team, row_of)
+                             : quantize_token_pieces<Tiles, false>(x.product, tokens, last - first, at.team, row_of);
       at.plain = await_chunk<Tiles>(token_chunks(Tiles) - 1, at.team, plain);
       at.staged = first == at.share.first && last == at.share.last;
     }
-    add_groups<Tiles, Tiles, TileBlocks>(
+    add_groups<Tiles, Tiles, false>(
         x.product, stream, [&](int) { stream.release(); }, tokens, 0, at.plain, {first, last}, lane, total);
   }
 
-  if constexpr (TileBlocks > 1) add_up_columns<TileBlocks>(total);
   const int rows = gemm.split.row_warps * strip_rows;
   const int token_stride = sums_stride(gemm.split.row_warps);
   const int share_stride = Tiles * tokens_per_tile * token_stride;
@@ -130,9 +122,7 @@ __global__ void __launch_bounds__(max_threads, 1) grouped_gemm_kernel(const __gr
                 {static_cast<int>(threadIdx.x) & (team_threads - 1), team_threads, 1 + k_warp},
                 /*share=*/{},
                 /*staged=*/false,
-                /*plain=*/false,
-                /*tile_blocks=*/4};
-  clear_columns(at.shared, round_groups_of(x.plan, 1), at.team);  // a barrier follows
+                /*plain=*/false};
   WeightStream stream(x.product.gemm.b, x.plan, row_warp, split.row_warps, k_warp,
                       own + x.plan.token_bytes + row_warp * ring_bytes, shared_address(stage_barriers[warp]), lane);
   clear_window(tables[0]);
@@ -177,14 +167,12 @@ __global__ void __launch_bounds__(max_threads, 1) grouped_gemm_kernel(const __gr
       const ItemTokens& tokens = gathered[buffer];
       float* const other_sums = sums + (odd ? x.plan.sums_bytes / 2 / static_cast<int>(sizeof(float)) : 0);
       odd = !odd;
-      if (tile_blocks_for(tokens.count) == 4) {
-        multiply_item<1, 4>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
-      } else if (tokens.count <= tokens_per_tile) {
-        multiply_item<1, 1>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
+      if (tokens.count <= tokens_per_tile) {
+        multiply_item<1>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
       } else if (tokens.count <= 2 * tokens_per_tile) {
-        multiply_item<2, 1>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
+        multiply_item<2>(x, stream, at, tokens, items, split_sums, other_sums, row_warp, k_warp, lane);
       } else {
-        multiply_item<4, 1>(x, stream, at, tokens, items, split_sums, sums, row_warp, k_warp, lane);
+        multiply_item<4>(x, stream, at, tokens, items, split_sums, sums, row_warp, k_warp, lane);
       }
       same_tokens = items.next(x.plan);
     }

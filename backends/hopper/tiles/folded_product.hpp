@@ -216,7 +216,7 @@ __device__ __forceinline__ void for_each_group(const WarpgroupGemmArguments& x, 
     do {
       uint2 codes = load_shared_8(scales);
       if (existing < blocks_per_group) {
-        clear_absent_blocks(values, existing, blocks_per_group);
+        clear_absent_blocks(values, existing);
         codes = make_uint2(with_first_repeated(codes.x, existing), with_first_repeated(codes.y, existing));
       }
       visit(values, codes, group, existing);

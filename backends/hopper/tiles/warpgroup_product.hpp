@@ -120,27 +120,21 @@ class WeightRing {
   bool asks_;
 };
 
-/// Blocks that share a tile of eight columns where there are so few tokens: each has columns of its own, and zeros in
-/// those of the others, so that one instruction after the other adds to the same sums without mixing blocks. A lane
-/// then has the scales of one or two blocks of a group to apply instead of all four. The zeros change no bit of the
-/// sums beside them (docs/performance/hopper.md), and NaN in a row of weights makes NaN of all its columns, as it must.
-[[nodiscard]] __host__ __device__ constexpr int tile_blocks_for(int tokens) noexcept {
-  return tokens <= 2 ? 4 : tokens <= 4 ? 2 : 1;
-}
+/// Up to so many tokens, the four blocks of a group share a tile of eight columns: each has two of its own, and zeros
+/// in those of the others, so that one instruction after the other adds to the same sums without mixing blocks, and a
+/// lane has the scales of one block to apply instead of those of four. The zeros change no bit of the sums beside them
+/// (docs/performance/hopper.md), and NaN in a row of weights makes NaN of all its columns, as it must.
+inline constexpr int shared_tile_tokens = tokens_per_tile / blocks_per_group;
 
-/// Where a lane's two columns of such a tile are: of the tile's `block`, the two tokens from 2 * `pair` on.
-template <int TileBlocks>
-struct TileColumns {
-  static constexpr int pairs = 4 / TileBlocks;
-  int block;
-  int pair;
-  __device__ explicit TileColumns(int lane) : block(lane % 4 / pairs), pair(lane % pairs) {}
-};
+/// The column of a token's codes of a block.
+template <bool SharedTile>
+[[nodiscard]] __device__ constexpr int column_of(int token, int block) {
+  return SharedTile ? token + shared_tile_tokens * (block % blocks_per_group) : token;
+}
 
 /// The tokens of a team's groups from first_group on, in shared memory.
 struct TokenPieces {
-  std::uint32_t values;  ///< address of [16 k][tile of 8][column][16], as TokenMatrix wants it; a column is a token, or
-                         ///< token + 8 / tile_blocks * (block modulo tile_blocks)
+  std::uint32_t values;  ///< address of [16 k][tile of 8][column_of the token][16], as TokenMatrix wants it
   std::uint32_t scales;  ///< of [block][token]: the code where an f32 has its exponent, a power of two if it is plain
   int first_group;
 };
@@ -163,12 +157,6 @@ struct StagingPlace {
         step(team.threads / warp_lanes / Tiles * 4) {}
 };
 
-/// The column of a token's share of a block. Tiles that blocks share are the only ones.
-template <int TileBlocks>
-[[nodiscard]] __device__ constexpr int column_of(int token, int block) {
-  return token + tokens_per_tile / TileBlocks * (block % TileBlocks);
-}
-
 /// Puts zeros into all columns of `groups` groups of one tile, with the whole team.
 __device__ __forceinline__ void clear_columns(std::uint32_t values, int groups, const Team& team) {
   constexpr int group_vectors = blocks_per_group * 2 * tokens_per_tile;
@@ -184,7 +172,7 @@ __device__ __forceinline__ void clear_columns(std::uint32_t values, int groups, 
 /// Coherent loads (no __ldg): the preceding kernel may have written A while this one was already running, and the
 /// read-only path may not see that.
 /// \param row_of  (token) the row of A, or -1 for none: what stands in its place is multiplied and never stored
-template <int Tiles, int TileBlocks, class RowOf>
+template <int Tiles, bool SharedTile, class RowOf>
 __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments& x, const TokenPieces& to, int groups,
                                                    const Team& team, const RowOf& row_of) {
   constexpr int tokens = Tiles * tokens_per_tile;
@@ -196,7 +184,7 @@ __device__ __forceinline__ bool stage_token_pieces(const WarpgroupGemmArguments&
   const Index row = row_of(at.token);
   const std::uint8_t* from = a.values + row * a.value_stride + first_block * 32 + at.first * 16;
   // A thread's blocks are all the same modulo four, and so have the same column.
-  std::uint32_t values = to.values + (at.first * tokens + column_of<TileBlocks>(at.token, at.first / 2)) * 16;
+  std::uint32_t values = to.values + (at.first * tokens + column_of<SharedTile>(at.token, at.first / 2)) * 16;
   const int distance = at.step * 16;
   const int piece_distance = at.step * tokens * 16;
   const bool aligned =
@@ -261,7 +249,7 @@ __device__ __forceinline__ float4 load_four(const std::uint8_t* from, int value_
 
 /// Like stage_token_pieces for bf16 and f32 tokens, which it quantizes with the framework's default, RCEIL: the same
 /// bits as quantize_block. A thread takes a block of a token at a time.
-template <int Tiles, int TileBlocks, class RowOf>
+template <int Tiles, bool SharedTile, class RowOf>
 __device__ __forceinline__ bool quantize_token_pieces(const WarpgroupGemmArguments& x, const TokenPieces& to,
                                                       int groups, const Team& team, const RowOf& row_of) {
   constexpr int tokens = Tiles * tokens_per_tile;
@@ -274,7 +262,7 @@ __device__ __forceinline__ bool quantize_token_pieces(const WarpgroupGemmArgumen
   const int count = min(static_cast<int>(x.gemm.b.k / MxBlock::k) - first_block, groups * blocks_per_group);
   const bool aligned = (reinterpret_cast<std::uintptr_t>(a.values) % (4 * a.value_bytes) |
                         static_cast<std::uintptr_t>(a.value_stride) % 4) == 0;
-  const int column = column_of<TileBlocks>(at.token, at.first);  // the same for all blocks of this thread
+  const int column = column_of<SharedTile>(at.token, at.first);  // the same for all blocks of this thread
   bool plain = true;
 #pragma unroll 1
   for (int block = at.first; block < count; block += at.step) {
@@ -400,74 +388,47 @@ __device__ __forceinline__ void add_group(std::uint32_t values, std::uint32_t we
   }
 }
 
-/// Zeros in place of the codes of the blocks from `existing` to `blocks` that do not exist: there stands whatever
-/// shared memory held.
-__device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int existing, int blocks) {
+/// Zeros in place of the codes of blocks that do not exist: there stands whatever shared memory held.
+__device__ __forceinline__ void clear_absent_blocks(std::uint32_t values, int existing) {
 #pragma unroll 1
-  for (int i = existing; i < blocks; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
+  for (int i = existing; i < blocks_per_group; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
 }
 
-/// Like add_group for Groups groups in tiles that TileBlocks blocks share. A lane adds up what its columns have:
-/// add_up_columns joins them.
-/// \param token_scales  address of the first group's at this lane's columns of the first tile
-template <int TileBlocks, int Groups>
-__device__ __forceinline__ void add_groups_in_shared_tiles(std::uint32_t values, std::uint32_t weight_scales,
-                                                           const TokenMatrix& matrix, std::uint32_t token_scales,
-                                                           int existing, bool plain_tokens, int lane,
-                                                           float (&total)[1][4]) {
-  constexpr int blocks = Groups * blocks_per_group;
-  constexpr int tiles = blocks / TileBlocks;
-  constexpr int tile_scales = TileBlocks * tokens_per_tile * 4;
-  if (existing < blocks) clear_absent_blocks(values, existing, blocks);
-  uint2 codes[Groups];
+/// Like add_group for blocks that share a tile. Lane 4 g + t adds up block t of each group: join_blocks adds these.
+/// \param token_scales  address of the group's at this lane's block
+__device__ __forceinline__ void add_group_of_shared_tile(std::uint32_t values, std::uint32_t weight_scales,
+                                                         const TokenMatrix& matrix, std::uint32_t token_scales,
+                                                         int existing, bool plain_tokens, int lane,
+                                                         float (&total)[1][4]) {
+  const uint2 codes = load_shared_8(weight_scales);
+  if (existing < blocks_per_group) clear_absent_blocks(values, existing);
+  uint4 weights[blocks_per_group];
 #pragma unroll
-  for (int i = 0; i < Groups; ++i) codes[i] = load_shared_8(weight_scales + i * group_scale_bytes);
-  uint4 weights[blocks];
-#pragma unroll
-  for (int i = 0; i < blocks; ++i) weights[i] = load_shared_16(values + i * 512);
-  float sum[tiles][1][4];
+  for (int i = 0; i < blocks_per_group; ++i) weights[i] = load_shared_16(values + i * 512);
+  float sum[1][4];
   fence_before_products();
+  wgmma_m64k32(sum, weights[0], matrix.block<1>(0));
 #pragma unroll
-  for (int in_tile = 0; in_tile < TileBlocks; ++in_tile) {
-#pragma unroll
-    for (int i = 0; i < tiles; ++i) {
-      const int block = i * TileBlocks + in_tile;
-      if (in_tile == 0) {
-        wgmma_m64k32(sum[i], weights[block], matrix.block<1>(block));
-      } else {
-        wgmma_m64k32_add(sum[i], weights[block], matrix.block<1>(block));
-      }
-    }
-  }
+  for (int i = 1; i < blocks_per_group; ++i) wgmma_m64k32_add(sum, weights[i], matrix.block<1>(i));
   commit_products();
-  uint2 scales[tiles][1];
-#pragma unroll
-  for (int i = 0; i < tiles; ++i) scales[i][0] = load_shared_8(token_scales + i * tile_scales);
-  bool plain = plain_tokens && existing >= blocks;
-#pragma unroll
-  for (int i = 0; i < Groups; ++i) plain &= are_plain_weights(codes[i]);
+  const uint2 scales[1] = {load_shared_8(token_scales)};
+  const bool plain = __all_sync(0xFFFFFFFFU, plain_tokens && existing >= blocks_per_group && are_plain_weights(codes));
+  const int block = lane % blocks_per_group;
+  const std::uint32_t low = exponent_of(codes.x, block);
+  const std::uint32_t high = exponent_of(codes.y, block);
   wait_for_products<0>();
-  const int own = TileColumns<TileBlocks>(lane).block;
-#pragma unroll
-  for (int i = 0; i < tiles; ++i) {
-    after_wait(sum[i]);
-    const uint2 four = codes[i * TileBlocks / blocks_per_group];
-    const int block = own + i * TileBlocks;
-    const std::uint32_t low = exponent_of(four.x, block % blocks_per_group);
-    const std::uint32_t high = exponent_of(four.y, block % blocks_per_group);
-    if (plain) {
-      add_scaled<1, true>(sum[i], scales[i], low, high, total);
-    } else if (block < existing) {
-      add_scaled<1, false>(sum[i], scales[i], low, high, total);
-    }
+  after_wait(sum);
+  if (plain) {
+    add_scaled<1, true>(sum, scales, low, high, total);
+  } else if (block < existing) {
+    add_scaled<1, false>(sum, scales, low, high, total);
   }
 }
 
-/// Adds up the lanes' sums of the same tokens; afterwards a lane's tokens are those of an own tile.
-template <int TileBlocks>
-__device__ __forceinline__ void add_up_columns(float (&total)[1][4]) {
+/// Adds up what the four lanes of a row have of the same tokens: in the first of them, where send looks for it.
+__device__ __forceinline__ void join_blocks(float (&total)[1][4]) {
 #pragma unroll
-  for (int other = TileColumns<TileBlocks>::pairs; other < 4; other *= 2) {
+  for (int other = 1; other < blocks_per_group; other *= 2) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) total[0][i] += __shfl_xor_sync(0xFFFFFFFFU, total[0][i], other);
   }
@@ -477,7 +438,7 @@ __device__ __forceinline__ void add_up_columns(float (&total)[1][4]) {
 /// Tiles x 8 tokens from `first_tile` on. The whole team calls it for the same groups.
 /// \param ring     a WeightRing or a WeightStream
 /// \param release  (part) gives the ring back the part that started with that group
-template <int Tiles, int AllTiles, int TileBlocks, class Ring, class Release>
+template <int Tiles, int AllTiles, bool SharedTile, class Ring, class Release>
 __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, const Ring& ring, const Release& release,
                                            const TokenPieces& tokens, int first_tile, bool plain_tokens,
                                            GroupRange chunk, int lane, float (&total)[Tiles][4]) {
@@ -485,10 +446,9 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, cons
   constexpr int scale_bytes = blocks_per_group * AllTiles * tokens_per_tile * 4;
   const int staged = chunk.first - tokens.first_group;
   TokenMatrix matrix(tokens.values + staged * matrix_bytes + first_tile * 128, AllTiles * 128);
-  const TileColumns<TileBlocks> columns(lane);
-  std::uint32_t token_scales =
-      tokens.scales + staged * scale_bytes +
-      (first_tile * tokens_per_tile + columns.block * AllTiles * tokens_per_tile + columns.pair * 2) * 4;
+  // This lane's: of two tokens, or of one block.
+  const int own_scale = SharedTile ? lane % 4 * tokens_per_tile : first_tile * tokens_per_tile + lane % 4 * 2;
+  std::uint32_t token_scales = tokens.scales + staged * scale_bytes + own_scale * 4;
   int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - chunk.first * blocks_per_group;
 #pragma unroll 1
   for (int part = chunk.first; part < chunk.last; part += ring.stage_groups()) {
@@ -496,34 +456,19 @@ __device__ __forceinline__ void add_groups(const WarpgroupGemmArguments& x, cons
     std::uint32_t values = stage + lane * 16;
     std::uint32_t scales = stage + ring.stage_groups() * group_value_bytes + lane / 4 * 8;
     int left = min(chunk.last - part, ring.stage_groups());
-    const auto advance = [&](int count) {
-      values += count * group_value_bytes;
-      scales += count * group_scale_bytes;
-      matrix.advance(count * matrix_bytes);
-      token_scales += count * scale_bytes;
-      existing -= count * blocks_per_group;
-      left -= count;
-    };
-    if constexpr (TileBlocks > 1) {
-      // Two groups take hardly longer than one, which is mostly an instruction's way through the matrix unit.
 #pragma unroll 1
-      while (left > 1) {
-        add_groups_in_shared_tiles<TileBlocks, 2>(values, scales, matrix, token_scales, existing, plain_tokens, lane,
-                                                  total);
-        advance(2);
-      }
-      if (left > 0) {
-        add_groups_in_shared_tiles<TileBlocks, 1>(values, scales, matrix, token_scales, existing, plain_tokens, lane,
-                                                  total);
-        advance(1);
-      }
-    } else {
-#pragma unroll 1
-      while (left > 0) {
+    do {
+      if constexpr (SharedTile) {
+        add_group_of_shared_tile(values, scales, matrix, token_scales, existing, plain_tokens, lane, total);
+      } else {
         add_group<Tiles, AllTiles>(values, scales, matrix, token_scales, existing, plain_tokens, total);
-        advance(1);
       }
-    }
+      values += group_value_bytes;
+      scales += group_scale_bytes;
+      matrix.advance(matrix_bytes);
+      token_scales += scale_bytes;
+      existing -= blocks_per_group;
+    } while (--left > 0);
     release(part);
   }
 }
