@@ -142,11 +142,48 @@ Failures keeps_small_products_beside_a_large_one(const Backend& backend, const G
   return failures;
 }
 
+// A product of 2^-18 or thrice that in one block, and zeros times 448 in the three others of its group: a kernel that
+// sums several blocks in one accumulator must not align the small sum to products that are zero.
+Failures keeps_small_products_beside_zeros(const Backend& backend, const GemmKernel& kernel) {
+  const GemmProblem p{.m = 2, .n = 16, .k = 4 * MxBlock::k, .output = OutputType::f32};
+  Failures failures;
+  if (!kernel.supports(p)) return failures;
+  for (Index block = 0; block < p.k / MxBlock::k; ++block) {
+    HostActivations a;
+    a.mx = MxMatrix<>(RowMajor(p.m, p.k), row_major_scales(p.m, p.k));
+    MxMatrix<> b(RowMajor(p.n, p.k), row_major_scales(p.n, p.k));
+    for (E8M0& scale : a.mx.scales()) scale = E8M0{127};
+    for (E8M0& scale : b.scales()) scale = E8M0{127};
+    const Index small = block * MxBlock::k + 5;
+    for (Index token = 0; token < p.m; ++token) {
+      a.mx.values()[token * p.k + small] = E4M3::round(token == 0 ? 0x1p-9F : 0x3p-9F);
+    }
+    for (Index row = 0; row < p.n; ++row) {
+      for (Index k = 0; k < p.k; ++k) {
+        b.values()[row * p.k + k] = E4M3::round(k / MxBlock::k == block ? (k == small ? 0x1p-9F : 0.0F) : 448.0F);
+      }
+    }
+    for (int policy = 0; policy < kernel.policy_count; ++policy) {
+      const auto c = run(backend, kernel, {p, &a, &b}, policy);
+      if (!c) return {c.error().message};
+      for (Index i = 0; i < p.m * p.n; ++i) {
+        const float exact = i < p.n ? 0x1p-18F : 0x3p-18F;
+        if ((*c)[i] != exact) {
+          failures.push_back(fmt::format("block {} alone, zeros times 448 beside it, policy '{}': {} instead of {}",
+                                         block, kernel.policy_name(policy), (*c)[i], exact));
+        }
+      }
+    }
+  }
+  return failures;
+}
+
 // Enough products and outputs for the rounding of an accumulator to show.
 Failures accumulates_as_declared(const Backend& backend, const GemmKernel& kernel) {
   Failures failures = within_error_bound(backend, kernel, Data::gaussian, {{1, 512, 7168}, {4, 128, 7168}});
-  for (std::string& failure : keeps_small_products_beside_a_large_one(backend, kernel)) {
-    failures.push_back(std::move(failure));
+  for (Failures (*const check)(const Backend&, const GemmKernel&) :
+       {keeps_small_products_beside_a_large_one, keeps_small_products_beside_zeros}) {
+    for (std::string& failure : check(backend, kernel)) failures.push_back(std::move(failure));
   }
   return failures;
 }

@@ -20,6 +20,7 @@ enum class Fault {
   none,
   accumulator_13_bits,  ///< never promoted, as an FP8 tensor core's would be left alone
   accumulator_fp16,
+  zero_products_align,    ///< 13 bits below the largest exponent of any product, those with zero too
   bf16_running_sum,       ///< the running sum rounded to bf16 after each 128 products
   bf16_split_k_partials,  ///< four partial sums, each rounded to bf16
   last_element_dropped,
@@ -125,6 +126,12 @@ struct FaultyGemm {
       if (faulty(Fault::accumulator_fp16)) total = round_to_fp16(total);
       if (faulty(Fault::bf16_running_sum) && block % 4 == 3) total = BF16::round(total).value();
     }
+    if (faulty(Fault::zero_products_align)) {
+      float largest = 0;
+      for (Index k = 0; k < p.k; ++k) largest = std::fmax(largest, std::abs(decode(x.b.code(n, k))));
+      const float unit = largest * 0x1p-9F * 0x1p-13F;
+      if (unit > 0 && std::isfinite(unit)) total = std::trunc(total / unit) * unit;
+    }
     if (faulty(Fault::bf16_split_k_partials)) {
       total = 0;
       for (const float part : partial) total += BF16::round(part).value();
@@ -189,6 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Seeded{Fault::accumulator_13_bits, "accumulator_13_bits", "AccumulatesAsDeclared"},
         Seeded{Fault::accumulator_fp16, "accumulator_fp16", "AccumulatesAsDeclared"},
+        Seeded{Fault::zero_products_align, "zero_products_align", "AccumulatesAsDeclared"},
         Seeded{Fault::bf16_running_sum, "bf16_running_sum", "AccumulatesAsDeclared"},
         Seeded{Fault::bf16_split_k_partials, "bf16_split_k_partials", "AccumulatesAsDeclared"},
         Seeded{Fault::last_element_dropped, "last_element_dropped", "MatchesReference"},
