@@ -13,7 +13,8 @@ namespace {
 constexpr int max_threads = 512;
 
 /// row_warps strips of 16 rows of B (4 or 8: whole warpgroups), all m <= 8 Tiles Halves tokens; each warp takes 8 Tiles
-/// of them. k is shared out over k_warps teams of row_warps * Halves warps in each block of the cluster.
+/// of them. k is shared out over k_warps teams of row_warps * Halves warps in each block of the cluster. SharedTile:
+/// for m up to shared_tile_tokens.
 template <int Tiles, int Halves, bool SharedTile>
 __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_constant__ WarpgroupGemmArguments x) {
   extern __shared__ __align__(128) std::uint8_t shared[];

@@ -41,8 +41,7 @@ class WeightRing {
  public:
   /// \param ring  address of plan.stages * plan.stage_groups * group_bytes; \param barriers  of plan.stages barriers
   /// \param asks  whether this thread, one of those that read the strip, asks for its parts: at first for as many as
-  /// the
-  ///              ring holds
+  /// the ring holds, and with early weights for each of these when the one before has come
   __device__ WeightRing(const WarpgroupGemmArguments& x, Index strip, GroupRange groups, std::uint32_t ring,
                         std::uint32_t barriers, bool asks)
       : x_(x), groups_(groups), ring_(ring), barriers_(barriers), asks_(asks) {
