@@ -252,6 +252,9 @@ __device__ __forceinline__ float4 load_shared_four(std::uint32_t from) {
 __device__ __forceinline__ std::uint32_t load_shared_byte(std::uint32_t from) {
   return *static_cast<const std::uint8_t*>(__cvta_shared_to_generic(from));
 }
+__device__ __forceinline__ std::uint32_t load_shared_half(std::uint32_t from) {
+  return *static_cast<const std::uint16_t*>(__cvta_shared_to_generic(from));
+}
 __device__ __forceinline__ std::uint32_t load_shared_word(std::uint32_t from) {
   return *static_cast<const std::uint32_t*>(__cvta_shared_to_generic(from));
 }
@@ -372,6 +375,21 @@ __device__ __forceinline__ void copy_bulk(std::uint32_t to_shared, const void* f
       :
       : "r"(to_shared), "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
+}
+
+/// Likewise a box of a matrix that the host has described, from column x and row y on; zeros where it has none.
+/// \param to_shared  a multiple of 1024 for boxes in the 128-byte swizzle
+__device__ __forceinline__ void copy_box(std::uint32_t to_shared, const void* matrix, int x, int y,
+                                         std::uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];\n"
+      :
+      : "r"(to_shared), "l"(matrix), "r"(x), "r"(y), "r"(barrier)
+      : "memory");
+}
+/// Starts to fetch that description.
+__device__ __forceinline__ void prefetch_matrix(const void* matrix) {
+  asm volatile("prefetch.tensormap [%0];\n" : : "l"(matrix) : "memory");
 }
 
 /// The two halves of a barrier of the cluster; what was written before is visible after it only as far as a fence says

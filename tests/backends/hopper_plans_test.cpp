@@ -55,9 +55,14 @@ TEST(HopperPlans, OfTheKernelOnF16) {
   check_all<GemmWgmmaF16>(folded_plan, folded_shared_bytes, folded_max_stages);
   for (const WorkSplit& split : GemmWgmmaF16::policies) {
     EXPECT_EQ(split.row_warps % 4, 0) << split_name(split);
+    // The kernel has one team, and four lanes for each token.
+    EXPECT_EQ(split.k_warps, 1) << split_name(split);
+    EXPECT_GE(split.row_warps, 8) << split_name(split);
     EXPECT_LE(split.row_warps * split.k_warps, folded_max_warps) << split_name(split);
     for (const Index m : token_counts) {
-      EXPECT_LE(folded_plan(m, 65536, split).round_groups * 128, GemmWgmmaF16::accumulator.promotion_interval);
+      const Index round = folded_plan(m, 65536, split).round_groups;
+      EXPECT_LE(round * 128, GemmWgmmaF16::accumulator.promotion_interval);
+      EXPECT_LE(round * token_tiles_for(m) * 8, 64 * split.row_warps) << "codes that are read late have no registers";
     }
   }
 }

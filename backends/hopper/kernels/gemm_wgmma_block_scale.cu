@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(max_threads, 1) gemm_kernel(const __grid_const
   }
   if constexpr (SharedTile) join_blocks(total);
   cluster.send(total, half * Tiles * tokens_per_tile, row_warp * strip_rows, index, lane);
-  cluster.finish(rank, split.row_warps * strip_rows, [&](int token, int row, float sum) {
+  cluster.finish(split.row_warps * strip_rows, [&](int token, int row, float sum) {
     const Index column = first_strip * strip_rows + row;
     if (column < x.gemm.b.n) store_element(x.gemm.c, token, column, sum);
   });

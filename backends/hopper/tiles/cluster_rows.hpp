@@ -12,22 +12,31 @@ namespace millet::hopper {
 /// for 8 or fewer, four took 2 to 6 % more of a whole call than two.
 [[nodiscard]] __host__ __device__ constexpr int packet_tokens(int tokens_padded) { return tokens_padded > 8 ? 4 : 2; }
 
+/// Floats that the sums of one row take in a tile: a packet more than a single tile's tokens spreads rows over the
+/// banks.
+[[nodiscard]] __host__ __device__ constexpr int row_floats(int tokens_padded) {
+  return tokens_padded == tokens_per_tile ? tokens_per_tile + packet_tokens(tokens_padded) : tokens_per_tile;
+}
+
 /// Where the teams of a cluster's blocks send each other their sums, and the block of each part of the rows adds them
-/// up. Shared memory of its own, since a block may still be multiplying when the first sums arrive.
+/// up. Shared memory of its own, since a block may still be multiplying when the first sums arrive. What a block's own
+/// teams have of its part is stored there, not sent.
 template <int AllTiles>
 class ClusterRows {
  public:
   static constexpr int packet = packet_tokens(AllTiles * tokens_per_tile);
-  /// Floats between two rows: a packet more than the tokens spreads the rows over the banks.
-  static constexpr int row_stride = AllTiles * tokens_per_tile + packet;
+  /// Floats between two rows of a tile.
+  static constexpr int row_stride = row_floats(AllTiles * tokens_per_tile);
 
-  /// \param incoming  address of cluster_rows_bytes: [team of the cluster][row of this block's part][row_stride]
+  /// \param incoming  address of cluster_rows_bytes: [team of the cluster][tile][row of this block's part][row_stride]
   /// Called by every thread of the block at its start; says to the cluster that this block is there.
   __device__ ClusterRows(std::uint32_t incoming, std::uint32_t barrier, const WarpgroupGemmArguments& x, int rank)
       : incoming_(incoming),
         barrier_(barrier),
         m_(static_cast<int>(x.gemm.m)),
+        rank_(rank),
         ranks_(x.gemm.split.cluster),
+        own_teams_(x.gemm.split.k_warps),
         teams_(x.gemm.split.k_warps * x.gemm.split.cluster),
         rows_(x.plan.rows_a_rank),
         reciprocal_(x.plan.rows_reciprocal) {
@@ -35,7 +44,7 @@ class ClusterRows {
     if (threadIdx.x == 0) {
       initialize_barrier(barrier_, 1);
       const int rows = min(rows_, x.gemm.split.row_warps * strip_rows - rank * rows_);
-      if (rows > 0) expect_bytes(barrier_, teams_ * ((m_ + packet - 1) / packet) * rows * packet * 4);
+      if (rows > 0) expect_bytes(barrier_, (teams_ - own_teams_) * ((m_ + packet - 1) / packet) * rows * packet * 4);
       publish_barriers();
     }
     __syncwarp();
@@ -73,15 +82,14 @@ class ClusterRows {
   /// Calls store(token, row of the block, sum) for the rows of this block's part, the sums of all teams added in their
   /// order. \param rows  of the block
   template <class Store>
-  __device__ void finish(int rank, int rows, const Store& store) const {
-    const int first = rank * rows_;
+  __device__ void finish(int rows, const Store& store) const {
+    const int first = rank_ * rows_;
     const int count = min(rows_, rows - first);
+    meet_all(own_teams_);
     if (count <= 0) return;
-    if (ranks_ > 1) {
-      wait_for_phase(barrier_, 0);
-    } else {
-      meet_all(teams_);
-    }
+    if (ranks_ > 1) wait_for_phase(barrier_, 0);
+    const int tile_stride = rows_ * row_stride;
+    const int team_bytes = AllTiles * tile_stride * 4;
     if constexpr (packet == 2) {
 #pragma unroll 1
       for (int i = threadIdx.x; i < m_ * rows_; i += blockDim.x) {
@@ -92,7 +100,7 @@ class ClusterRows {
         float sum = load_shared_4(from);
 #pragma unroll 4
         for (int other = 1; other < teams_; ++other) {
-          from += rows_ * row_stride * 4;
+          from += team_bytes;
           sum += load_shared_4(from);
         }
         store(token, first + row, sum);
@@ -104,11 +112,11 @@ class ClusterRows {
         const int quad = quotient(i);
         const int row = i - quad * rows_;
         if (row >= count) continue;
-        std::uint32_t from = incoming_ + (row * row_stride + quad * 4) * 4;
+        std::uint32_t from = incoming_ + (row * row_stride + quad / 2 * tile_stride + quad % 2 * 4) * 4;
         float4 sum = load_shared_four(from);
 #pragma unroll 4
         for (int other = 1; other < teams_; ++other) {
-          from += rows_ * row_stride * 4;
+          from += team_bytes;
           const float4 next = load_shared_four(from);
           sum = make_float4(sum.x + next.x, sum.y + next.y, sum.z + next.z, sum.w + next.w);
         }
@@ -123,38 +131,41 @@ class ClusterRows {
 
  private:
   struct Place {
-    std::uint32_t sums;  ///< address of the row's sums in the block that finishes it
+    std::uint32_t sums;  ///< address of the row's sums, of the first tile, in the block that finishes it
     int rank;
   };
   /// n / rows_, exact for n below 16 * rows_ and 192, rows_ at most 192.
   __device__ int quotient(int n) const { return n * reciprocal_ >> 20; }
   __device__ Place place_of(int row, int team) const {
     const int rank = quotient(row);
-    return {incoming_ + (team * rows_ + row - rank * rows_) * (row_stride * 4), rank};
+    return {incoming_ + (team * rows_ * AllTiles + row - rank * rows_) * (row_stride * 4), rank};
   }
   template <class Packet>  // float2 or float4
   __device__ void send_packet(const Place& to, int token, Packet values) const {
-    if (ranks_ > 1) {
-      send_to_rank(to.sums + token * 4, to.rank, values, barrier_);
+    const std::uint32_t at = to.sums + (token / tokens_per_tile * rows_ * row_stride + token % tokens_per_tile) * 4;
+    if (to.rank != rank_) {
+      send_to_rank(at, to.rank, values, barrier_);
     } else {  // a launch without clusters may not use that instruction
-      store_shared(to.sums + token * 4, values);
+      store_shared(at, values);
     }
   }
 
   std::uint32_t incoming_;
   std::uint32_t barrier_;
   int m_;
+  int rank_;
   int ranks_;
-  int teams_;
-  int rows_;  ///< that a block finishes
+  int own_teams_;  ///< of this block
+  int teams_;      ///< of the cluster
+  int rows_;       ///< that a block finishes
   int reciprocal_;
 };
 
 /// Bytes of it, a multiple of 128 so that what stands behind is aligned.
 [[nodiscard]] __host__ __device__ constexpr int cluster_rows_bytes(int tokens_padded, const WorkSplit& split,
                                                                    const WarpgroupPlan& plan) {
-  const int bytes = (tokens_padded + packet_tokens(tokens_padded)) * plan.rows_a_rank * split.cluster * split.k_warps *
-                    static_cast<int>(sizeof(float));
+  const int bytes = tokens_padded / tokens_per_tile * row_floats(tokens_padded) * plan.rows_a_rank * split.cluster *
+                    split.k_warps * static_cast<int>(sizeof(float));
   return (bytes + 127) / 128 * 128;
 }
 

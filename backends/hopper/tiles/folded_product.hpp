@@ -53,8 +53,8 @@ __device__ __forceinline__ RowBases find_row_bases(const RowCodes& loaded, Group
     low.add(codes.x);
     high.add(codes.y);
   }
-  low.join_lanes(0xFFFFFFFFU);
-  high.join_lanes(0xFFFFFFFFU);
+  low.join_lanes();
+  high.join_lanes();
   const std::uint32_t low_base = low.largest();
   const std::uint32_t high_base = high.largest();
   return {low_base, high_base, within_reach(low_base, low.smallest()) && within_reach(high_base, high.smallest())};
@@ -77,54 +77,114 @@ __device__ __forceinline__ void widen_weights(uint4 codes, std::uint32_t low, st
   to[1][3] = times(d.high, high);
 }
 
-/// Byte i of four in the upper half of both f16 of a pair.
-__device__ __forceinline__ std::uint32_t power_pair(std::uint32_t bytes, int i) {
-  return __byte_perm(bytes, 0, 0x0404 | i << 4 | i << 12);
+/// A lane's part of a group: four blocks of its values, and the scale codes of its two rows.
+struct GroupCodes {
+  uint4 values[blocks_per_group];
+  uint2 scales;
+};
+
+__device__ __forceinline__ GroupCodes load_group(std::uint32_t values, std::uint32_t scales) {
+  GroupCodes codes;
+  codes.scales = load_shared_8(scales);
+#pragma unroll
+  for (int i = 0; i < blocks_per_group; ++i) codes.values[i] = load_shared_16(values + i * 512);
+  return codes;
+}
+
+/// Makes a group whole of which only the first `existing` blocks have come: zeros with the scales of the first block.
+__device__ __forceinline__ void complete_group(std::uint32_t values, std::uint32_t scales, int existing) {
+#pragma unroll 1
+  for (int i = existing; i < blocks_per_group; ++i) store_shared(values + i * 512, make_uint4(0, 0, 0, 0));
+  const uint2 codes = load_shared_8(scales);
+  __syncwarp();  // the four lanes of a row have read them
+  store_shared(scales, with_first_repeated(codes.x, existing));
+  store_shared(scales + 4, with_first_repeated(codes.y, existing));
+  __syncwarp();
+}
+
+/// Calls visit(address of this lane's values, of its two rows' scale codes, groups) for each part of a round that comes
+/// from the strip's ring.
+template <class Visit>
+__device__ __forceinline__ void for_each_part(const WarpgroupGemmArguments& x, WeightRing& ring, GroupRange round,
+                                              int lane, const Visit& visit) {
+  const int stage_groups = x.plan.stage_groups;
+  int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - round.first * blocks_per_group;
+#pragma unroll 1
+  for (int part = round.first; part < round.last; part += stage_groups) {
+    const std::uint32_t stage = ring.wait();
+    const std::uint32_t values = stage + lane * 16;
+    const std::uint32_t scales = stage + stage_groups * group_value_bytes + lane / 4 * 8;
+    const int groups = min(round.last - part, stage_groups);
+    existing -= groups * blocks_per_group;
+    if (existing < 0) {
+      complete_group(values + (groups - 1) * group_value_bytes, scales + (groups - 1) * group_scale_bytes,
+                     existing + blocks_per_group);
+    }
+    visit(values, scales, groups);
+    ring.release(part);
+  }
 }
 
 /// Blocks whose products are under way while the next are being widened.
 inline constexpr int blocks_a_step = 2;
 
-/// Adds one group to the sums, and leaves its last blocks' products under way. The whole warpgroup calls it.
-/// \param values, codes  address of this lane's values, the scale codes of its two rows
-/// \param low, high      power_bytes_offset of their bases
+/// Adds the products of one step of a group, and leaves them under way. The whole warpgroup calls it.
+/// \param low, high  the powers of this lane's two rows, a byte a block
 template <int Tiles>
-__device__ __forceinline__ void add_folded_group(std::uint32_t values, uint2 codes, std::uint32_t low,
-                                                 std::uint32_t high, const SwizzledMatrix<Tiles>& matrix,
-                                                 std::uint32_t (&weights)[2][blocks_a_step][2][4],
-                                                 float (&sum)[Tiles][4]) {
-  const std::uint32_t low_powers = codes.x * 4 + low;
-  const std::uint32_t high_powers = codes.y * 4 + high;
+__device__ __forceinline__ void add_step(const GroupCodes& codes, int step, std::uint32_t low, std::uint32_t high,
+                                         const SwizzledMatrix<Tiles>& matrix,
+                                         std::uint32_t (&weights)[blocks_a_step][2][4], float (&sum)[Tiles][4]) {
 #pragma unroll
-  for (int step = 0; step < blocks_per_group / blocks_a_step; ++step) {
-    auto& now = weights[step % 2];
-#pragma unroll
-    for (int i = 0; i < blocks_a_step; ++i) {
-      const int block = step * blocks_a_step + i;
-      widen_weights(load_shared_16(values + block * 512), power_pair(low_powers, block), power_pair(high_powers, block),
-                    now[i]);
-    }
-    fence_before_products();
-#pragma unroll
-    for (int i = 0; i < blocks_a_step; ++i) {
-      const int block = step * blocks_a_step + i;
-      wgmma_m64k16(sum, now[i][0], matrix.block(2 * block));
-      wgmma_m64k16(sum, now[i][1], matrix.block(2 * block + 1));
-    }
-    commit_products();
-    wait_for_products<1>();  // so the other step's registers are free
+  for (int i = 0; i < blocks_a_step; ++i) {
+    const int block = step * blocks_a_step + i;
+    widen_weights(codes.values[block], power_pair(low, block), power_pair(high, block), weights[i]);
   }
+  fence_before_products();
+#pragma unroll
+  for (int i = 0; i < blocks_a_step; ++i) {
+    const int block = step * blocks_a_step + i;
+    wgmma_m64k16(sum, weights[i][0], matrix.block(2 * block));
+    wgmma_m64k16(sum, weights[i][1], matrix.block(2 * block + 1));
+  }
+  commit_products();
+}
+
+/// Adds some groups, folded, and leaves the last products under way.
+/// \param values, scales  addresses of this lane's values and scale codes
+/// \param low, high  power_bytes_offset of the bases of its two rows
+template <int Tiles>
+__device__ __forceinline__ void add_folded_groups(std::uint32_t values, std::uint32_t scales, int groups,
+                                                  std::uint32_t low, std::uint32_t high, SwizzledMatrix<Tiles>& matrix,
+                                                  std::uint32_t (&weights)[2][blocks_a_step][2][4],
+                                                  float (&sum)[Tiles][4]) {
+  static_assert(blocks_per_group == 2 * blocks_a_step);
+  GroupCodes codes = load_group(values, scales);
+#pragma unroll 1
+  do {
+    const std::uint32_t low_powers = codes.scales.x * 4 + low;
+    const std::uint32_t high_powers = codes.scales.y * 4 + high;
+    add_step(codes, 0, low_powers, high_powers, matrix, weights[0], sum);
+    wait_for_products<1>();  // so weights[1] are free
+    add_step(codes, 1, low_powers, high_powers, matrix, weights[1], sum);
+    // The next group's codes come while these products run. The last loads its own again: a branch takes longer.
+    --groups;
+    values += groups > 0 ? group_value_bytes : 0;
+    scales += groups > 0 ? group_scale_bytes : 0;
+    codes = load_group(values, scales);
+    matrix.advance(2);
+    wait_for_products<1>();
+  } while (groups > 0);
 }
 
 /// Adds one group by block dots, each scaled, to sums that are not scaled any more.
 /// \param tokens  of the round; their values are not folded
 template <int Tiles>
 __device__ __forceinline__ void add_group_by_blocks(std::uint32_t values, uint2 codes, const FoldedTokens& tokens,
-                                                    int group, const SwizzledMatrix<Tiles>& matrix, int existing,
-                                                    int lane, float (&total)[Tiles][4]) {
+                                                    int group, const SwizzledMatrix<Tiles>& matrix, int lane,
+                                                    float (&total)[Tiles][4]) {
   constexpr std::uint32_t one = 0x3C003C00U;
 #pragma unroll 1
-  for (int i = 0; i < min(existing, blocks_per_group); ++i) {
+  for (int i = 0; i < blocks_per_group; ++i) {
     std::uint32_t weights[2][4];
     float sum[Tiles][4] = {};
     widen_weights(load_shared_16(values + i * 512), one, one, weights);
@@ -199,57 +259,34 @@ __device__ __forceinline__ void add_folded_sums(const float (&sum)[Tiles][4], co
   }
 }
 
-/// Calls visit(address of this lane's values, its two rows' scale codes, group of the round, blocks that there are) for
-/// each group of a round. The whole team calls it for the same groups.
-template <class Visit>
-__device__ __forceinline__ void for_each_group(const WarpgroupGemmArguments& x, WeightRing& ring, GroupRange round,
-                                               int lane, const Visit& visit) {
-  int existing = static_cast<int>(x.gemm.b.k / MxBlock::k) - round.first * blocks_per_group;
-  int group = 0;
-#pragma unroll 1
-  for (int part = round.first; part < round.last; part += x.plan.stage_groups) {
-    const std::uint32_t stage = ring.wait();
-    std::uint32_t values = stage + lane * 16;
-    std::uint32_t scales = stage + x.plan.stage_groups * group_value_bytes + lane / 4 * 8;
-    int left = min(round.last - part, x.plan.stage_groups);
-#pragma unroll 1
-    do {
-      uint2 codes = load_shared_8(scales);
-      if (existing < blocks_per_group) {
-        clear_absent_blocks(values, existing);
-        codes = make_uint2(with_first_repeated(codes.x, existing), with_first_repeated(codes.y, existing));
-      }
-      visit(values, codes, group, existing);
-      values += group_value_bytes;
-      scales += group_scale_bytes;
-      existing -= blocks_per_group;
-      ++group;
-    } while (--left > 0);
-    ring.release(part);
-  }
-}
-
-/// Adds a round of groups to the sums. The whole team calls it, with the tokens widened as `folded` says.
+/// The sums of a round of groups. Every thread calls it, with the tokens widened as `folded` says.
 template <int Tiles>
 __device__ __forceinline__ void add_round(const WarpgroupGemmArguments& x, WeightRing& ring, const FoldedTokens& tokens,
                                           const RowBases& rows, bool folded, int lane, float (&total)[Tiles][4]) {
   SwizzledMatrix<Tiles> matrix(tokens.values);
+#pragma unroll
+  for (int i = 0; i < Tiles * 4; ++i) total[i / 4][i % 4] = 0.0F;
   if (folded) {
     const std::uint32_t low = power_bytes_offset(rows.low);
     const std::uint32_t high = power_bytes_offset(rows.high);
     std::uint32_t weights[2][blocks_a_step][2][4];
     float sum[Tiles][4] = {};
-    for_each_group(x, ring, tokens.groups, lane, [&](std::uint32_t values, uint2 codes, int, int) {
-      add_folded_group<Tiles>(values, codes, low, high, matrix, weights, sum);
-      matrix.advance(2);
+    after_wait(sum);  // else the first products get code of their own
+    for_each_part(x, ring, tokens.groups, lane, [&](std::uint32_t values, std::uint32_t scales, int groups) {
+      add_folded_groups<Tiles>(values, scales, groups, low, high, matrix, weights, sum);
     });
     wait_for_products<0>();
     after_wait(sum);
     add_folded_sums<Tiles>(sum, rows, tokens.bases, lane, total);
   } else {
-    for_each_group(x, ring, tokens.groups, lane, [&](std::uint32_t values, uint2 codes, int group, int existing) {
-      add_group_by_blocks<Tiles>(values, codes, tokens, group, matrix, existing, lane, total);
-      matrix.advance(2);
+    int group = 0;
+    for_each_part(x, ring, tokens.groups, lane, [&](std::uint32_t values, std::uint32_t scales, int groups) {
+#pragma unroll 1
+      for (int i = 0; i < groups; ++i) {
+        add_group_by_blocks<Tiles>(values + i * group_value_bytes, load_shared_8(scales + i * group_scale_bytes),
+                                   tokens, group++, matrix, lane, total);
+        matrix.advance(2);
+      }
     });
   }
 }

@@ -105,7 +105,9 @@ WarpgroupPlan folded_plan(Index tokens, Index k, const WorkSplit& split) noexcep
   const Index everything = fixed + groups * (token_group + ring_group);
   const Index room = (everything <= 110 * kilobyte ? 110 * kilobyte : max_shared_bytes) - fixed;
   const Index least_weights = std::min<Index>(groups, 2) * ring_group;
-  const Index most = std::clamp<Index>((room - least_weights) / token_group, 1, folded_max_round);
+  const Index read_late = 64 * split.row_warps / padded_tokens;  // groups whose codes its threads' registers hold
+  const Index most =
+      std::clamp<Index>((room - least_weights) / token_group, 1, std::min<Index>(folded_max_round, read_late));
   const Index round = tiles_to_cover(groups, tiles_to_cover(groups, most));
   const Index fitting = std::max<Index>((room - round * token_group) / ring_group, 1);
   // Three stages, or up to folded_max_stages where as many groups cannot be shared out evenly.
